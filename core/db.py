@@ -1,0 +1,153 @@
+"""The database session: one owner of commits, the actor's scope inside it, and nothing about any table.
+
+`transaction` is the only commit of the whole program and `snapshot` the only other way to read. Both carry the actor's
+scope into PostgreSQL with SET LOCAL, where row policies read it: a second lock under the `visible_to` of each query.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, MetaData, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from core.actor import Actor
+from core.errors import Conflict, Unavailable
+from core.settings import settings
+
+#: SQLSTATE classes that mean "try again", never "wrong input": connection, resources, operator intervention, read-only.
+_DOWN = ("08", "53", "57", "25006")
+#: Serialization failure and deadlock: another transaction won.
+_LOST = ("40001", "40P01", "55P03")
+
+
+class Base(DeclarativeBase):
+    """The declarative base of every table; names of constraints are fixed so that migrations are stable."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        },
+    )
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+@cache
+def engine(*, replica: bool = False) -> Engine:
+    """Return the process's engine as the program's role; `replica` the one for reads that may lag."""
+    config = settings()
+    url = (replica and config.replica_url) or config.database_url
+    if not url:
+        raise Unavailable("No database is configured; run `make demo` or set WANGGE_DATABASE_URL.")
+    return make_engine(url, pool_size=config.pool_size, pgbouncer=config.pgbouncer)
+
+
+def make_engine(url: str, *, pool_size: int = 5, pgbouncer: bool = False) -> Engine:
+    """Return an engine over psycopg 3 with the program's JSON codec and statement habits."""
+    connect: dict[str, Any] = {"application_name": "wangge", "connect_timeout": 5}
+    if pgbouncer:
+        connect["prepare_threshold"] = None
+    made = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=False,
+        pool_reset_on_return="rollback",
+        pool_timeout=5,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        connect_args=connect,
+    )
+
+    @event.listens_for(made, "handle_error")
+    def _forget_dead(context: Any) -> None:
+        # A server that restarted leaves dead connections in the pool; the whole pool is dropped at the first one.
+        if isinstance(context.original_exception, OperationalError | InterfaceError):
+            context.invalidate_pool_on_disconnect = True
+
+    return made
+
+
+def forget_engines() -> None:
+    """Drop the pools of this process without closing their sockets: call after a fork."""
+    for replica in (False, True):
+        try:
+            engine(replica=replica).dispose(close=False)
+        except Unavailable:
+            return
+    engine.cache_clear()
+
+
+def _enter(session: Session, actor: Actor, *, read_only: bool) -> None:
+    """Bind the open transaction to the actor's district and role, in one round trip."""
+    lines = [f"SET LOCAL {name} = '{value}'" for name, value in actor.scope().items()]
+    if read_only:
+        lines.insert(0, "SET TRANSACTION READ ONLY")
+    # exec_driver_sql without parameters goes over the simple protocol, which takes several statements at once.
+    session.connection().exec_driver_sql("; ".join(lines))
+    session.info["actor"] = actor
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database's failures into the house's: Unavailable when it is down, Conflict when another one won."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state in _LOST:
+            raise Conflict("Somebody else changed this at the same moment; load it again.") from error
+        if error.connection_invalidated or state.startswith(_DOWN) or (not state and isinstance(error, OperationalError)):
+            raise Unavailable("The database cannot be reached at the moment.") from error
+        raise
+    except TimeoutError as error:
+        raise Unavailable("The database is too busy at the moment.") from error
+
+
+@contextmanager
+def transaction(actor: Actor, *, bind: Engine | None = None) -> Iterator[Session]:
+    """Open a read-write transaction in the actor's scope; commits at the end, rolls back on any error.
+
+    Raises Unavailable when the database is down and Conflict when a concurrent transaction won.
+    """
+    with translated(), Session(bind or engine(), expire_on_commit=False) as session, session.begin():
+        _enter(session, actor, read_only=False)
+        yield session
+
+
+@contextmanager
+def snapshot(actor: Actor, *, bind: Engine | None = None) -> Iterator[Session]:
+    """Open a read-only transaction in the actor's scope; it may be served by a replica."""
+    with translated(), Session(bind or engine(replica=True), expire_on_commit=False) as session, session.begin():
+        _enter(session, actor, read_only=True)
+        yield session
+
+
+def actor_of(session: Session) -> Actor:
+    """Return the actor whose scope the session is in."""
+    found: Actor = session.info["actor"]
+    return found
+
+
+def pin_case(session: Session, case_id: uuid.UUID) -> None:
+    """Let narrow roles (citizen, unit, grid worker) read the entries and reports of one case in this transaction.
+
+    Call only after the case row itself was read through its own policy, or its number and code were checked.
+    """
+    session.connection().exec_driver_sql(f"SET LOCAL wangge.case = '{uuid.UUID(str(case_id))}'")
+
+
+def rows(session: Session, sql: str, /, **params: Any) -> list[Mapping[str, Any]]:
+    """Run capital-letter SQL with bound values and return its rows as mappings; for tiles, figures and hot paths."""
+    return [dict(row) for row in session.execute(text(sql), params).mappings()]

@@ -1,0 +1,49 @@
+"""What differs between machines, read once from the environment (`WANGGE_…`) and from `var/settings.env`."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: The folder of the checkout; everything the program makes stays below its `var/`.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Names are those of the environment without `WANGGE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="WANGGE_", extra="ignore")
+
+    #: Where the program may write: cluster, sockets' links, uploads, models, logs.
+    var: Path = ROOT / "var"
+    #: Given data of real districts; absent on a bare machine, where the fictional district is the default.
+    data: Path = ROOT.parent / "shared" / "data"
+    #: SQLAlchemy address as the program's role, which owns no table. Empty: the private cluster under `var/`.
+    database_url: str = ""
+    #: The same database as the owner of the tables, for migrations only. Empty: the private cluster's owner.
+    owner_url: str = ""
+    #: A replica for `core.db.snapshot`; empty: the same server.
+    replica_url: str = ""
+    #: Redis or AMQP address of the broker. Empty: the private Redis under `var/`.
+    broker_url: str = ""
+    #: The district this installation serves where a request names none.
+    district: str = ""
+    #: 32 random bytes in hex; signs sessions and derives the encryption and blind-index keys.
+    secret: SecretStr = SecretStr("")
+    #: The first TCP port tried for the web server, on loopback unless `host` says otherwise.
+    port: int = Field(8000, ge=1, le=65535)
+    host: str = "127.0.0.1"
+    #: Connections that one process keeps open to the database.
+    pool_size: int = Field(8, ge=1, le=100)
+    #: Cookies are sent over TLS only; off for the demo on loopback.
+    secure_cookies: bool = False
+    #: Behind PgBouncer in transaction mode prepared statements cannot be kept.
+    pgbouncer: bool = False
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process; the environment wins over `var/settings.env`."""
+    probe = Settings()
+    return Settings(_env_file=probe.var / "settings.env")  # type: ignore[call-arg]

@@ -1,0 +1,1 @@
+"""The case core: process tables, cases, assignments, routing, the working calendar, deadlines and the outbox."""

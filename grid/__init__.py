@@ -1,0 +1,1 @@
+"""Where things are and who answers there: areas, cells, registers, units and accounts."""

@@ -1,0 +1,1 @@
+"""Reports in, answers out: intake, geocoder, classifier, twins and replies."""

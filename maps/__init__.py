@@ -1,0 +1,1 @@
+"""Pictures: vector tiles, folium pages and the vendored map assets they need."""
