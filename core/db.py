@@ -108,7 +108,11 @@ def translated() -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None) or ""
         if state in _LOST:
             raise Conflict("Somebody else changed this at the same moment; load it again.") from error
-        if error.connection_invalidated or state.startswith(_DOWN) or (not state and isinstance(error, OperationalError)):
+        if (
+            error.connection_invalidated
+            or state.startswith(_DOWN)
+            or (not state and isinstance(error, OperationalError))
+        ):
             raise Unavailable("The database cannot be reached at the moment.") from error
         raise
     except TimeoutError as error:

@@ -12,7 +12,8 @@ _last = 0
 def new_id() -> uuid.UUID:
     """Return a UUIDv7 that sorts after every one this process made before.
 
-    48 bits of Unix milliseconds, then a 12-bit counter within the millisecond (RFC 9562, method 1), then 62 random bits.
+    48 bits of Unix milliseconds, then a 12-bit counter within the millisecond (RFC 9562, method 1), then
+    62 random bits.
     """
     global _last  # noqa: PLW0603  monotonic within the process is the point
     with _lock:
