@@ -1,0 +1,128 @@
+"""Reads the tables that districts edit by hand (YAML and CSV) and remembers on which line each row stood.
+
+Knows nothing of what a table means: whoever owns the table checks its rows and names the line that is wrong.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from core.errors import Invalid
+
+#: More than any real table by far; a larger file is a mistake.
+MAX_BYTES = 4_000_000
+
+
+class Row(dict[str, Any]):
+    """One row or mapping of a table, with the file and the 1-based line on which it starts."""
+
+    def __init__(self, file: str, line: int) -> None:
+        super().__init__()
+        self.file = file
+        self.line = line
+
+    def reject(self, reason: str, /, *, column: str | None = None, **params: Any) -> NoReturn:
+        """Raise Invalid about this row; `reason` is an English template that may name {file}, {line} and {column}."""
+        raise Invalid(reason, field=column, file=self.file, line=self.line, column=column, **params)
+
+    def need(self, *columns: str) -> None:
+        """Raise Invalid unless each column is there and filled."""
+        for column in columns:
+            if self.get(column) in (None, "", []):
+                self.reject("{file}, line {line}: {column} is missing.", column=column)
+
+    def only(self, *columns: str) -> None:
+        """Raise Invalid on a column that the table does not have: a slip of the pen must not pass in silence."""
+        for column in self:
+            if column not in columns:
+                self.reject("{file}, line {line}: {column} is not a column of this table.", column=column)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its surprises: `off` and `no` are words, `09:00` is text, codes keep their leading zeros."""
+
+    file = ""
+
+    def construct_row(self, node: yaml.MappingNode) -> Row:
+        """Return the mapping as a Row; a key given twice raises Invalid instead of winning silently."""
+        row = Row(self.file, node.start_mark.line + 1)
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node)
+            if not isinstance(key, Hashable) or str(key) in row:
+                row.reject("{file}, line {line}: {key} stands twice.", key=str(key))
+            row[str(key)] = self.construct_object(value_node, deep=True)
+        return row
+
+
+_PLAIN = {
+    "tag:yaml.org,2002:null": (re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
+    "tag:yaml.org,2002:bool": (re.compile(r"^(?:true|false)$"), ["t", "f"]),
+    "tag:yaml.org,2002:int": (re.compile(r"^(?:0|-?[1-9][0-9]{0,17})$"), list("-0123456789")),
+    "tag:yaml.org,2002:timestamp": (re.compile(r"^\d{4}-\d\d-\d\d$"), list("0123456789")),
+}
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _first) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_row)
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text without a byte order mark; raises Invalid when it is no UTF-8 or absurdly large."""
+    data = path.read_bytes()
+    if len(data) > MAX_BYTES:
+        raise Invalid("{file} is too large to be a table.", file=path.name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Invalid("{file} is not UTF-8 text.", file=path.name) from error
+
+
+def parse_yaml(text: str, *, file: str) -> list[Row]:
+    """Return the documents of a YAML text, each a Row; raises Invalid with file and line."""
+    loader = _Loader(text)
+    loader.file = file
+    documents: list[Row] = []
+    try:
+        while loader.check_data():  # type: ignore[no-untyped-call]  # the stubs leave it bare
+            found = loader.get_data()
+            if not isinstance(found, Row):
+                raise Invalid("{file} does not hold a table.", file=file)
+            documents.append(found)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise Invalid("{file}, line {line}: this is not YAML.", file=file, line=line) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Invalid("{file} does not hold a table.", file=file) from error
+    finally:
+        loader.dispose()
+    return documents
+
+
+def parse_csv(text: str, *, file: str) -> list[Row]:
+    """Return the rows of a CSV text with a header line, values stripped; raises Invalid with file and line."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[Row] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if not header or len(set(header)) != len(header):
+            raise Invalid("{file}, line {line}: the header line is missing or names a column twice.", file=file, line=1)
+        for values in reader:
+            if not any(value.strip() for value in values):
+                continue
+            row = Row(file, reader.line_num)
+            if len(values) != len(header):
+                row.reject(
+                    "{file}, line {line}: {count} values stand under {width} columns.",
+                    count=len(values),
+                    width=len(header),
+                )
+            row.update(zip(header, (value.strip() for value in values), strict=True))
+            rows.append(row)
+    except csv.Error as error:
+        raise Invalid("{file}, line {line}: this is not CSV.", file=file, line=reader.line_num) from error
+    return rows
