@@ -46,7 +46,7 @@ class Locator:
         self._width, self._height = (int(span * self._per_degree) + 3 for span in (east - west, north - south))
         raster = self._paint() if kept else np.full((self._height, self._width), _OUTSIDE, dtype=np.int32)
         self._raster: NDArray[np.int32] = raster.ravel()
-        self._quick = memoryview(self._raster)
+        self._quick = self._raster.data
 
     def locate(self, lng: float, lat: float) -> str | None:
         """Return the code of the cell that covers a point in EPSG:4490, or None outside every cell.
@@ -106,12 +106,9 @@ class Locator:
         raster[rows, columns] = _MIXED
         # Within a region that no edge touches every pixel has the same answer: one question to the tree for each.
         regions, count = ndimage.label(raster == 0)
-        _, first = np.unique(regions, return_index=True)
-        if regions.flat[0] != 0 and count == first.size:
-            asked = first
-        else:
-            asked = first[-count:] if count else first[:0]
-        row, column = np.divmod(asked, self._width)
+        some = np.empty(count + 1, dtype=np.intp)
+        some[regions.ravel()] = np.arange(regions.size)
+        row, column = np.divmod(some[1:], self._width)
         lng = self._west + (column + 0.5) * self._size
         lat = self._south + (row + 0.5) * self._size
         answers = np.empty(count + 1, dtype=np.int32)
@@ -129,7 +126,8 @@ class Locator:
         start, end = grid[:-1][joined], grid[1:][joined]
         spots = [grid, *(_crossings(start, end, axis) for axis in (0, 1))]
         touched = np.concatenate(spots)
-        near = np.concatenate([touched + (east, north) for east in (-_SLACK, _SLACK) for north in (-_SLACK, _SLACK)])
+        nudges = np.array([(east, north) for east in (-_SLACK, _SLACK) for north in (-_SLACK, _SLACK)])
+        near = (touched[:, None, :] + nudges).reshape(-1, 2)
         columns, rows = np.floor(near).astype(np.intp).T
         return rows, columns
 
@@ -157,6 +155,6 @@ def _crossings(start: NDArray[np.float64], end: NDArray[np.float64], axis: int) 
     line = (first[segment] + nth).astype(np.float64)
     begin, finish = start[segment], end[segment]
     share = (line - begin[:, axis]) / (finish[:, axis] - begin[:, axis])
-    spots = begin + share[:, None] * (finish - begin)
+    spots: NDArray[np.float64] = begin + share[:, None] * (finish - begin)
     spots[:, axis] = line
     return spots
