@@ -1,0 +1,40 @@
+"""The `wangge` command: puts the groups of commands together and turns the house's errors into one red line.
+
+Each `api/cli_*.py` declares its commands with `@app.command()` on the app it imports from here, and is named in
+`_GROUPS`. Modules that are slow to import are imported inside the commands, so that `wangge --help` stays quick.
+"""
+
+import importlib
+import sys
+
+import typer
+from rich.console import Console
+
+from core.errors import Invalid, Unavailable, WanggeError
+
+#: Every command prints through these, so that colours and widths agree.
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+app = typer.Typer(
+    name="wangge",
+    help="Wangge 网格: the working system of a city district.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+
+#: Modules that add commands to `app`.
+_GROUPS = ("api.cli_servers",)
+
+
+def main() -> None:
+    """Run the command line; exit 2 for wrong input or something missing, 1 for any other refusal."""
+    for name in _GROUPS:
+        importlib.import_module(name)
+    try:
+        app()
+    except WanggeError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/] ", end="")
+        errors.print(str(error), markup=False)
+        sys.exit(2 if isinstance(error, Invalid | Unavailable) else 1)
