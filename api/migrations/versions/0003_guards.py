@@ -25,6 +25,7 @@ _PINNED = "current_setting('wangge.case', true)"
 #: Roles that read cases of their whole scope; narrow roles read what is theirs.
 _WIDE = f"{_ROLE} IN ('system', 'operator', 'supervisor', 'official')"
 _WRITES = f"{_ROLE} IN ('system', 'operator', 'supervisor', 'unit', 'grid_worker', 'citizen')"
+_KEEPS = f"{_ROLE} IN ('system', 'admin')"
 
 #: Loaded by `wangge load`, read by every role of the district.
 _GROUND = (
@@ -85,7 +86,8 @@ def upgrade() -> None:
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON calendar_notice TO {program}")
     for table in _GROUND:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        _policy(table, "district", "ALL", using="true", check=f"{_ROLE} IN ('system', 'admin')")
+        _policy(table, "reads", "SELECT", using="true")
+        _policy(table, "writes", "ALL", using=_KEEPS, check=_KEEPS)
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {program}")
     for table, (using, check, privileges) in _PARTS.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -132,7 +134,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER no_truncate ON {table}")
     op.execute("DROP FUNCTION refuse_change()")
     policies = {
-        **dict.fromkeys(_GROUND, ("district",)),
+        **dict.fromkeys(_GROUND, ("reads", "writes")),
         **{t: ("reads", "inserts") + (("updates",) if "UPDATE" in p[2] else ()) for t, p in _PARTS.items()},
         "outbox": ("inserts", "relays"),
         "account": ("reads",),
