@@ -1,0 +1,309 @@
+"""Typed limits 时限 and the deadlines they lead to: at once, working hours, working days, natural days, clock hours.
+
+Knows how each type is counted, how pauses lengthen it, when to warn, and why a deadline is where it is; knows the table
+of limits. Pure: the start is an argument, the calendar another, and nothing is stored.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from core.errors import Invalid
+from dispatch.calendar import FIRST, china_time
+from dispatch.tables import parse_yaml, read_text
+from dispatch.worktime import (
+    DAY_US,
+    HOUR_US,
+    ClockTime,
+    Measure,
+    Pauses,
+    WorkTime,
+    advance,
+    day_us,
+    standing,
+    stood,
+)
+
+_CLOCK = ClockTime()
+_WRITTEN = re.compile(r"(0|sd)|([1-9][0-9]{0,3})(wh|wd|nd|h)")
+
+
+class Count(StrEnum):
+    """How a limit is counted; the value is its unit as written."""
+
+    #: 立即: due when it starts.
+    AT_ONCE = "0"
+    #: 工作小时: runs in office hours only.
+    WORKING_HOURS = "wh"
+    #: 工作日: from the next working day, until the office closes on the last.
+    WORKING_DAYS = "wd"
+    #: 自然日: from the next day; a last day that is not worked moves to the next that is.
+    NATURAL_DAYS = "nd"
+    #: 小时: round the clock.
+    CLOCK_HOURS = "h"
+    #: 当日: until the office closes today, or on the next working day where today is over.
+    SAME_DAY = "sd"
+
+
+_WORDS = {
+    Count.AT_ONCE: "at once",
+    Count.WORKING_HOURS: "{count} working hours",
+    Count.WORKING_DAYS: "{count} working days",
+    Count.NATURAL_DAYS: "{count} days",
+    Count.CLOCK_HOURS: "{count} hours",
+    Count.SAME_DAY: "the same day",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A typed limit, such as five working days."""
+
+    count: Count
+    amount: int = 0
+
+    @classmethod
+    @cache
+    def parse(cls, text: str) -> "Limit":
+        """Return the limit written as `0`, `sd`, `4wh`, `5wd`, `15nd` or `1h`; raises Invalid."""
+        match = _WRITTEN.fullmatch(text.strip())
+        if match is None:
+            raise Invalid("{limit} is no limit; write 0, sd, 4wh, 5wd, 15nd or 24h.", field="limit", limit=text)
+        plain, amount, unit = match.groups()
+        return cls(Count(plain)) if plain else cls(Count(unit), int(amount))
+
+    def __str__(self) -> str:
+        return f"{self.amount}{self.count}" if self.amount else self.count.value
+
+    @property
+    def words(self) -> str:
+        """The limit for people: an English msgid, to be filled with `count`."""
+        return _WORDS[self.count]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One day on the way to a deadline."""
+
+    day: date
+    #: Whether the day (or a part of it) counted.
+    counted: bool
+    #: English msgid: working day, weekend, public holiday, make-up working day, day of intake, …
+    why: str
+    #: Name of the holiday; empty on other days.
+    name: str = ""
+    #: How long the clock ran on this day, and how long it stood although it would have run.
+    ran: timedelta = timedelta(0)
+    stood: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When something is due, and everything needed to say why."""
+
+    #: On China's clock.
+    at: datetime
+    #: The way leads through a year whose notice is not loaded: computed from weekends alone, and may move.
+    provisional: bool
+    start: datetime
+    limit: Limit
+    work: WorkTime = field(repr=False, compare=False)
+    pauses: tuple[tuple[datetime, datetime], ...] = field(default=(), repr=False)
+
+    @property
+    def trace(self) -> tuple[TraceStep, ...]:
+        """Every day from the start to the deadline, whether it counted, and why."""
+        return _trace(self)
+
+    def share(self, now: datetime) -> float:
+        """Return how much of the limit is used up: 0 at the start, 1 when due, more afterwards."""
+        return share(self.start, self.at, now, limit=self.limit, work=self.work, pauses=self.pauses)
+
+    def warn_times(self) -> tuple[datetime, datetime, datetime]:
+        """Return when 50 %, 80 % and all of the limit are used up."""
+        return warn_times(self.start, self.at, limit=self.limit, work=self.work, pauses=self.pauses)
+
+
+def due(start: datetime, limit: Limit, *, work: WorkTime, pauses: Pauses = ()) -> Due:
+    """Return when a limit that starts at an aware moment runs out.
+
+    pauses: spans in which the clock stood; each lengthens the limit by the time that would have counted, no more.
+    Raises Invalid on naive times and outside the calendar.
+    Source of the counting in days: Civil Code 民法典 arts. 201 and 203 (the day itself does not count; a last day off
+    moves to the next working day; the last day ends when business ends).
+    """
+    begin, stops = china_time(start), tuple(pauses)
+    at = begin
+    match limit.count:
+        case Count.AT_ONCE:
+            pass
+        case Count.CLOCK_HOURS:
+            at = _run(_CLOCK, _CLOCK.at(begin), limit.amount * HOUR_US, stops)
+        case Count.NATURAL_DAYS:
+            midnight = _CLOCK.at(begin) - day_us(begin) + DAY_US
+            last = _run(_CLOCK, midnight, limit.amount * DAY_US - 1, stops).date()
+            at = work.moment((work.next_working_day(last) - FIRST).days, work.closes_us)
+        case Count.WORKING_HOURS:
+            at = _run(work, work.at(begin), limit.amount * HOUR_US, stops)
+        case Count.WORKING_DAYS:
+            origin = _after_day(work, begin)
+            at = _run(work, origin, limit.amount * work.per_day, stops)
+        case Count.SAME_DAY:
+            origin = work.at(begin)
+            rest = _after_day(work, begin) - origin
+            at = _run(work, origin, rest or work.per_day, stops)
+    counted = limit.count not in (Count.AT_ONCE, Count.CLOCK_HOURS)
+    provisional = counted and work.calendar.is_provisional(begin.date(), at.date())
+    return Due(at, provisional, begin, limit, work, stops)
+
+
+def elapsed(start: datetime, now: datetime, *, limit: Limit, work: WorkTime, pauses: Pauses = ()) -> timedelta:
+    """Return how long a limit's clock has run since `start`: working time, or clock time for `h` and `nd`.
+
+    Zero before the start. The same pauses as for the deadline, the open one closed with `now`.
+    """
+    measure = _measure(limit, work)
+    first, last = measure.at(start), measure.at(now)
+    ran = max(0, last - first - stood(standing(measure, pauses), first, last))
+    return timedelta(microseconds=ran)
+
+
+def share(start: datetime, at: datetime, now: datetime, *, limit: Limit, work: WorkTime, pauses: Pauses = ()) -> float:
+    """Return the used share of a limit that is due `at`: 0 until the start, exactly 1 when due, more when overdue."""
+    stops = tuple(pauses)
+    whole = elapsed(start, at, limit=limit, work=work, pauses=stops)
+    if not whole:
+        return 1.0 if now >= at else 0.0
+    return elapsed(start, now, limit=limit, work=work, pauses=stops) / whole
+
+
+def warn_times(
+    start: datetime, at: datetime, *, limit: Limit, work: WorkTime, pauses: Pauses = ()
+) -> tuple[datetime, datetime, datetime]:
+    """Return when 50 %, 80 % and 100 % of a limit that is due `at` are used up; the last is `at` itself."""
+    measure = _measure(limit, work)
+    spans = standing(measure, pauses)
+    first, last = measure.at(start), measure.at(at)
+    whole = last - first - stood(spans, first, last)
+    if whole <= 0:
+        return at, at, at
+    half, near = (measure.when(advance(first, -(-whole * percent // 100), spans)) for percent in (50, 80))
+    return half, near, at
+
+
+def _measure(limit: Limit, work: WorkTime) -> Measure:
+    return _CLOCK if limit.count in (Count.AT_ONCE, Count.CLOCK_HOURS, Count.NATURAL_DAYS) else work
+
+
+def _run(measure: Measure, origin: int, amount: int, pauses: tuple[tuple[datetime, datetime], ...]) -> datetime:
+    return measure.when(advance(origin, amount, standing(measure, pauses)) if pauses else origin + amount)
+
+
+def _after_day(work: WorkTime, moment: datetime) -> int:
+    """Return the place on the working line where the moment's day is over."""
+    return work.calendar.before[work.calendar.index(moment.date()) + 1] * work.per_day
+
+
+def _trace(found: Due) -> tuple[TraceStep, ...]:
+    """Return the days from start to deadline. Their running times sum to the elapsed time of the whole."""
+    limit, work, calendar = found.limit, found.work, found.work.calendar
+    measure = _measure(limit, work)
+    spans = standing(measure, found.pauses)
+    by_day = limit.count in (Count.WORKING_DAYS, Count.NATURAL_DAYS)
+    last_counted = found.at.date()
+    if limit.count is Count.NATURAL_DAYS:
+        midnight = _CLOCK.at(found.start) - day_us(found.start) + DAY_US
+        last_counted = _CLOCK.when(advance(midnight, limit.amount * DAY_US - 1, spans)).date()
+    steps: list[TraceStep] = []
+    for offset in range((found.at.date() - found.start.date()).days + 1):
+        day = found.start.date() + timedelta(offset)
+        midnight_after = datetime(day.year, day.month, day.day, tzinfo=found.at.tzinfo) + timedelta(1)
+        first = measure.at(max(found.start, midnight_after - timedelta(1)))
+        last = measure.at(min(found.at, midnight_after))
+        paused = stood(spans, first, last)
+        ran = last - first - paused
+        why, name = calendar.why(day)
+        counted = ran > 0 or limit.count is Count.AT_ONCE
+        if by_day and offset == 0:
+            why, name, counted = "day of intake, not counted", "", False
+        elif limit.count is Count.NATURAL_DAYS:
+            counted = counted and day <= last_counted
+            if day > last_counted and day == found.at.date():
+                why = "the last day was not worked, so the next working day is the last"
+        elif measure is _CLOCK:
+            why, name = "round the clock", ""
+        steps.append(TraceStep(day, counted, why, name, timedelta(microseconds=ran), timedelta(microseconds=paused)))
+    return tuple(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """One row of the limits table: the limit of a clock for a kind, an urgency and a category subtree."""
+
+    clock: str
+    limit: Limit
+    #: Empty for every kind, urgency or category.
+    kind: str = ""
+    urgency: str = ""
+    #: Prefix of category codes.
+    category: str = ""
+    #: Where it was written, for messages.
+    id: str = ""
+
+
+class LimitTable:
+    """The limits of a district: the most specific row wins, by category, then urgency, then kind."""
+
+    def __init__(self, rules: Iterable[LimitRule]) -> None:
+        self._rows: dict[str, list[LimitRule]] = {}
+        seen: set[tuple[str, str, str, str]] = set()
+        for rule in rules:
+            key = (rule.clock, rule.category, rule.urgency, rule.kind)
+            if key in seen:
+                raise Invalid("Two limits of {clock} are for the same matters: {id}.", clock=rule.clock, id=rule.id)
+            seen.add(key)
+            self._rows.setdefault(rule.clock, []).append(rule)
+        for rows in self._rows.values():
+            rows.sort(key=lambda r: (-len(r.category), not r.urgency, not r.kind))
+            if rows[-1].category or rows[-1].urgency or rows[-1].kind:
+                raise Invalid("{clock} has no limit for matters that no row names.", clock=rows[-1].clock)
+
+    @property
+    def clocks(self) -> frozenset[str]:
+        """The clocks that have limits."""
+        return frozenset(self._rows)
+
+    def limit(self, clock: str, *, kind: str = "", urgency: str = "", category: str = "") -> Limit:
+        """Return the limit of a clock; a kind such as `complex` or `enquiry`. Raises Invalid for an unknown clock."""
+        for rule in self._rows.get(clock, ()):
+            if category.startswith(rule.category) and rule.urgency in ("", urgency) and rule.kind in ("", kind):
+                return rule.limit
+        raise Invalid("There is no limit for the clock {clock}.", clock=clock)
+
+
+def read_limits(path: Path) -> list[LimitRule]:
+    """Return the rows of a limits table in YAML; raises Invalid with file and line."""
+    rules = []
+    for table in parse_yaml(read_text(path), file=path.name):
+        table.only("limits")
+        table.need("limits")
+        for number, row in enumerate(table["limits"], start=1):
+            row.only("clock", "limit", "kind", "urgency", "category", "note")
+            row.need("clock", "limit")
+            try:
+                limit = Limit.parse(str(row["limit"]))
+            except Invalid:
+                row.reject("{file}, line {line}: {limit} is no limit.", column="limit", limit=str(row["limit"]))
+            matters = {name: str(row.get(name, "")) for name in ("kind", "urgency", "category")}
+            rules.append(LimitRule(str(row["clock"]), limit, **matters, id=f"default-{number}"))
+    return rules
+
+
+@cache
+def default_limits() -> LimitTable:
+    """Return the limits shipped with the program; a district's own table replaces them."""
+    return LimitTable(read_limits(Path(__file__).parent / "processes" / "limits.yaml"))
