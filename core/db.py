@@ -149,7 +149,8 @@ def pin_case(session: Session, case_id: uuid.UUID) -> None:
 
     Call only after the case row itself was read through its own policy, or its number and code were checked.
     """
-    session.connection().exec_driver_sql(f"SET LOCAL wangge.case = '{uuid.UUID(str(case_id))}'")
+    # `case` is a word of SQL's own, so it stands in quotes.
+    session.connection().exec_driver_sql(f"""SET LOCAL wangge."case" = '{uuid.UUID(str(case_id))}'""")
 
 
 def rows(session: Session, sql: str, /, **params: Any) -> list[Mapping[str, Any]]:

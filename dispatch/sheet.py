@@ -1,0 +1,450 @@
+"""One case in full 工单: facts, log, clocks, shares, reports with masked personal data, what the machine guessed.
+
+Also the public view by number, and the only way to open sealed personal data. Knows the tables that hang on a case;
+worklists are `dispatch.views`, changes are `dispatch.cases`.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, insert, select
+from sqlalchemy.orm import Session, aliased
+
+from core.actor import Role
+from core.crypto import unseal
+from core.db import actor_of, pin_case
+from core.errors import Forbidden, Invalid, NotFound
+from core.ids import new_id
+from dispatch.models import Assignment, Attachment, Case, Deadline, DeadlineChange, Disclosure, Entry, Report
+from dispatch.views import visible_to
+from grid.models import Area, Category, Unit
+
+#: What each sealed field was sealed as; a field of one kind cannot be opened as another.
+CONTEXTS: Mapping[str, str] = {"name": "report.name", "phone": "report.phone"}
+#: Roles that need to reach a reporter, and therefore may open personal data, with a reason.
+_MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
+#: Roles that see personal data at all, masked.
+_SEE_MASKED = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.SYSTEM})
+#: Steps that the public view tells of; corrections, notes and what happens inside the house are not among them.
+_PUBLIC = frozenset(
+    {"receive", "dispatch", "redispatch", "sign", "reply", "callback", "rework", "close", "refuse"}
+    | {"hand_over", "withdraw", "reopen", "rate"}
+)
+#: Log entries that one page shows; a case with more is shown from its end.
+MAX_ENTRIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The case's own row, with the names that stand beside its codes."""
+
+    id: uuid.UUID
+    number: str
+    process: str
+    process_version: int
+    state: str
+    version: int
+    open: bool
+    kind: str
+    channel: str
+    urgency: str
+    title: str
+    text: str
+    category_code: str | None
+    category_confidence: float | None
+    category_by: str | None
+    category_name: str | None
+    #: Name of the category's parent, for a path such as 市容环境 / 垃圾.
+    category_parent: str | None
+    place_name: str
+    place_by: str | None
+    place_confidence: float | None
+    #: Metres within which the place is meant.
+    radius_m: float | None
+    #: EPSG:4490.
+    lng: float | None
+    lat: float | None
+    source_datum: str | None
+    source_lng: float | None
+    source_lat: float | None
+    town_code: str | None
+    town_name: str | None
+    community_code: str | None
+    community_name: str | None
+    cell_code: str | None
+    unit_code: str | None
+    unit_name: str | None
+    reported_at: datetime
+    received_at: datetime
+    due_at: datetime | None
+    due_clock: str | None
+    warned: int
+    returns: int
+    closed_at: datetime | None
+    duplicate_of: uuid.UUID | None
+    duplicate_number: str | None
+    answer: str | None
+    satisfaction: int | None
+    suggestions: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one reporter said. Personal data is masked; `disclose` opens it."""
+
+    id: uuid.UUID
+    channel: str
+    text: str
+    received_at: datetime
+    #: `张**` and `138****1234`; empty where nothing was given or the role sees none.
+    name: str
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One entry of the log."""
+
+    seq: int
+    action: str
+    actor_name: str
+    actor_role: str
+    unit_name: str | None
+    happened_at: datetime
+    recorded_at: datetime
+    late: bool
+    state_before: str | None
+    state_after: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One unit's share 派单."""
+
+    unit_code: str
+    unit_name: str
+    share: str
+    state: str
+    why: Mapping[str, Any]
+    created_at: datetime
+    signed_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A clock's due time was computed again, and why."""
+
+    changed_at: datetime
+    old_due_at: datetime
+    new_due_at: datetime
+    why: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRow:
+    """One clock 时限: what `dispatch.limits.due` needs to say why it is due then."""
+
+    id: uuid.UUID
+    clock: str
+    unit_code: str | None
+    unit_name: str | None
+    #: As written in the rules: 4wh, 5wd, 24h…
+    limit: str
+    started_at: datetime
+    half_at: datetime
+    near_at: datetime
+    due_at: datetime
+    provisional: bool
+    fired: int
+    stopped_at: datetime | None
+    outcome: str | None
+    changes: tuple[Moved, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An attachment 附件; the bytes lie in the store under `sha256`."""
+
+    id: uuid.UUID
+    purpose: str
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Who opened personal data of this case, and why."""
+
+    actor_name: str
+    field: str
+    reason: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Everything about one case that the session's actor may see."""
+
+    case: Facts
+    reports: tuple[Told, ...]
+    entries: tuple[Logged, ...]
+    shares: tuple[Share, ...]
+    clocks: tuple[ClockRow, ...]
+    photos: tuple[Photo, ...]
+    opened: tuple[Opened, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicStep:
+    """One step that the public view tells of: what happened and when, not who did it."""
+
+    action: str
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a matter is, for anybody who knows its number; more for whoever has its code."""
+
+    id: uuid.UUID
+    number: str
+    process: str
+    process_version: int
+    state: str
+    version: int
+    open: bool
+    kind: str
+    received_at: datetime
+    closed_at: datetime | None
+    category_name: str | None
+    town_name: str | None
+    unit_name: str | None
+    steps: tuple[PublicStep, ...]
+    #: The code of the receipt was shown: the members below are filled in.
+    own: bool
+    #: The reporter's own words and the unit's answer, unmasked: mask before showing.
+    text: str = ""
+    answer: str | None = None
+    place_name: str = ""
+    due_at: datetime | None = None
+    due_clock: str | None = None
+    satisfaction: int | None = None
+
+
+def facts(session: Session, case_id: uuid.UUID) -> Facts:
+    """Return the row of a case the session's actor may see; raises NotFound for any other. Reads only."""
+    return Facts(**_row(session, Case.id == case_id))
+
+
+def sheet(session: Session, case_id: uuid.UUID) -> Sheet:
+    """Return everything about a case; raises NotFound where there is none or the actor may not know of it.
+
+    Reads only. Pins the case, so that narrow roles see its parts; seven statements, each by key.
+    """
+    case = facts(session, case_id)
+    actor, here = actor_of(session), actor_of(session).district
+    pin_case(session, case_id)
+
+    def parts(model: Any, *columns: Any) -> Select[Any]:
+        return select(*columns).where(model.district_code == here, model.case_id == case_id)
+
+    unit_name = Unit.name.label("unit_name")
+    entries = session.execute(
+        parts(Entry, *_columns(Entry, Logged, "unit_name"), unit_name)
+        .join(Unit, and_(Unit.district_code == here, Unit.code == Entry.unit_code), isouter=True)
+        .order_by(Entry.seq.desc())
+        .limit(MAX_ENTRIES)
+    ).mappings()
+    shares = session.execute(
+        parts(Assignment, *_columns(Assignment, Share, "unit_name"), unit_name)
+        .join(Unit, and_(Unit.district_code == here, Unit.code == Assignment.unit_code))
+        .order_by(Assignment.created_at, Assignment.id)
+    ).mappings()
+    photos = session.execute(
+        parts(Attachment, *_columns(Attachment, Photo)).order_by(Attachment.created_at, Attachment.id)
+    ).mappings()
+    opened = session.execute(
+        parts(Disclosure, *_columns(Disclosure, Opened)).order_by(Disclosure.opened_at, Disclosure.id)
+    ).mappings()
+    reports = session.execute(
+        parts(
+            Report,
+            Report.id,
+            Report.channel,
+            Report.text,
+            Report.received_at,
+            Report.name_sealed,
+            Report.phone_sealed,
+        ).order_by(Report.received_at, Report.id)
+    ).mappings()
+    see = actor.role in _SEE_MASKED
+    return Sheet(
+        case=case,
+        reports=tuple(
+            Told(
+                name=_masked("name", row["name_sealed"]) if see else "",
+                phone=_masked("phone", row["phone_sealed"]) if see else "",
+                **{name: row[name] for name in ("id", "channel", "text", "received_at")},
+            )
+            for row in reports
+        ),
+        entries=tuple(reversed([Logged(**row) for row in entries])),
+        shares=tuple(Share(**row) for row in shares),
+        clocks=_clocks(session, case_id),
+        photos=tuple(Photo(**row) for row in photos),
+        opened=tuple(Opened(**row) for row in opened),
+    )
+
+
+def progress(session: Session, number: str, *, access_hash: bytes | None = None) -> Progress:
+    """Return the public view of a case by its number; raises NotFound for a wrong number and for a wrong code.
+
+    access_hash: keyed hash of the code on the receipt; with it, the reporter's own words and the answer are included.
+    Run it in a snapshot of the program (`core.actor.system`): the anonymous citizen sees no case before it is pinned.
+    Names nobody and says nothing about the place unless the code was shown. Reads only.
+    """
+    here = actor_of(session).district
+    case = _row(session, Case.number == number.strip().replace(" ", "").upper(), Case.access_hash)
+    kept = case.pop("access_hash")
+    own = access_hash is not None
+    if own and kept != access_hash:
+        raise NotFound("There is no matter with this number and code.")
+    steps = session.execute(
+        select(Entry.action, Entry.state_after, Entry.recorded_at)
+        .where(Entry.district_code == here, Entry.case_id == case["id"], Entry.action.in_(_PUBLIC))
+        .order_by(Entry.seq)
+        .limit(MAX_ENTRIES)
+    ).all()
+    shown = {field.name for field in fields(Progress)} - {"steps", "own"}
+    private = {"text", "answer", "place_name", "due_at", "due_clock", "satisfaction"}
+    return Progress(
+        steps=tuple(PublicStep(action, state, at) for action, state, at in steps),
+        own=own,
+        **{name: case[name] for name in (shown if own else shown - private)},
+    )
+
+
+def disclose(session: Session, case_id: uuid.UUID, *, field: str, reason: str, at: datetime) -> tuple[str, ...]:
+    """Return the unmasked names or phones of a case's reporters, after writing down who opened them and why.
+
+    field: name or phone. Writes a `disclosure` row, which the person concerned may see; caller commits.
+    Raises NotFound for an invisible case, Forbidden for roles that need not reach anybody, Invalid without a reason.
+    """
+    actor = actor_of(session)
+    facts(session, case_id)
+    if actor.role not in _MAY_OPEN:
+        raise Forbidden("Your role may not open personal data.")
+    if field not in CONTEXTS:
+        raise Invalid("There is no protected field {name}.", field="field", name=field[:20])
+    if len(reason.strip()) < 2:
+        raise Invalid(
+            "Say why you need to see it: it is written down and the person concerned may read it.", field="reason"
+        )
+    pin_case(session, case_id)
+    session.execute(
+        insert(Disclosure).values(
+            district_code=actor.district,
+            id=new_id(),
+            case_id=case_id,
+            actor_id=actor.id,
+            actor_name=actor.name,
+            field=field,
+            reason=reason.strip()[:500],
+            opened_at=at,
+        )
+    )
+    column = Report.name_sealed if field == "name" else Report.phone_sealed
+    sealed = session.scalars(
+        select(column)
+        .where(Report.district_code == actor.district, Report.case_id == case_id, column.is_not(None))
+        .order_by(Report.received_at, Report.id)
+    )
+    return tuple(unseal(bytes(value), context=CONTEXTS[field]) for value in sealed if value is not None)
+
+
+def masked(field: str, value: str) -> str:
+    """Return a name or phone as it is shown to somebody who gave no reason: `张**`, `138****1234`."""
+    if field == "name":
+        return value[:1] + "*" * max(1, min(len(value) - 1, 2))
+    if len(value) < 7:
+        return "*" * len(value)
+    return f"{value[:3]}{'*' * (len(value) - 7)}{value[-4:]}" if len(value) > 7 else f"{'*' * 3}{value[-4:]}"
+
+
+def _masked(field: str, sealed: bytes | None) -> str:
+    if sealed is None:
+        return ""
+    try:
+        return masked(field, unseal(bytes(sealed), context=CONTEXTS[field]))
+    except Invalid:
+        # A field sealed with another key must not hide the rest of the sheet.
+        return "***"
+
+
+def _clocks(session: Session, case_id: uuid.UUID) -> tuple[ClockRow, ...]:
+    here = actor_of(session).district
+    moved: dict[uuid.UUID, list[Moved]] = {}
+    for change in session.execute(
+        select(DeadlineChange.deadline_id, *_columns(DeadlineChange, Moved))
+        .where(DeadlineChange.district_code == here, DeadlineChange.case_id == case_id)
+        .order_by(DeadlineChange.changed_at, DeadlineChange.id)
+    ).mappings():
+        row = dict(change)
+        moved.setdefault(row.pop("deadline_id"), []).append(Moved(**row))
+    clocks = session.execute(
+        select(*_columns(Deadline, ClockRow, "unit_name", "changes"), Unit.name.label("unit_name"))
+        .join(Unit, and_(Unit.district_code == here, Unit.code == Deadline.unit_code), isouter=True)
+        .where(Deadline.district_code == here, Deadline.case_id == case_id)
+        .order_by(Deadline.started_at, Deadline.id)
+    ).mappings()
+    return tuple(ClockRow(**row, changes=tuple(moved.get(row["id"], ()))) for row in clocks)
+
+
+def _columns(model: Any, shape: type, *besides: str) -> list[Any]:
+    return [getattr(model, field.name) for field in fields(shape) if field.name not in besides]
+
+
+def _row(session: Session, which: ColumnElement[bool], *more: Any) -> dict[str, Any]:
+    actor = actor_of(session)
+    here = actor.district
+    town, community, parent, twin = aliased(Area), aliased(Area), aliased(Category), aliased(Case)
+    computed = {
+        "category_name": Category.name,
+        "category_parent": parent.name,
+        "town_name": town.short,
+        "community_name": community.short,
+        "unit_name": Unit.name,
+        "duplicate_number": twin.number,
+        "lng": func.ST_X(Case.geom),
+        "lat": func.ST_Y(Case.geom),
+    }
+    found = (
+        session.execute(
+            select(
+                *_columns(Case, Facts, *computed),
+                *(column.label(name) for name, column in computed.items()),
+                *more,
+            )
+            .join(Category, and_(Category.district_code == here, Category.code == Case.category_code), isouter=True)
+            .join(parent, and_(parent.district_code == here, parent.code == Category.parent_code), isouter=True)
+            .join(Unit, and_(Unit.district_code == here, Unit.code == Case.unit_code), isouter=True)
+            .join(town, and_(town.district_code == here, town.code == Case.town_code), isouter=True)
+            .join(community, and_(community.district_code == here, community.code == Case.community_code), isouter=True)
+            .join(twin, and_(twin.district_code == here, twin.id == Case.duplicate_of), isouter=True)
+            .where(visible_to(actor), which)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if found is None:
+        raise NotFound("There is no case with this number, or it is not yours to see.")
+    return dict(found)

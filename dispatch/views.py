@@ -1,0 +1,448 @@
+"""What each person may see of the cases, and the worklists made of it: filtered, sorted by time left, page by page.
+
+Knows `cases` and the names that stand beside them; writes nothing and offers no step. One case in full is
+`dispatch.sheet`. Every query carries the district and `visible_to`; the row policies are the second lock.
+"""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    and_,
+    any_,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import Session, aliased
+
+from core.actor import Actor, Role
+from core.crypto import blind_index
+from core.db import actor_of
+from core.errors import Invalid
+from dispatch.models import Case, Report
+from grid.models import Area, Category, Instant, Unit
+
+#: Roles that read every case of their scope; the same four as in the row policies.
+WIDE = frozenset({Role.SYSTEM, Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL})
+#: Roles that may find a case by the reporter's telephone number.
+_BY_PHONE = frozenset({Role.OPERATOR, Role.SUPERVISOR})
+#: The states in which a case is open, in the order of its life. Asked one by one they are ordered index scans.
+OPEN_STATES = ("received", "dispatched", "signed", "replied")
+#: Named parts of the work: box → states; None for every state that is not open.
+BOXES: Mapping[str, tuple[str, ...] | None] = {
+    #: 待派单: wait on the desk.
+    "waiting": ("received",),
+    #: 在办: with a unit.
+    "running": ("dispatched", "signed"),
+    #: 待回访: answered, the caller not yet asked.
+    "answered": ("replied",),
+    "open": OPEN_STATES,
+    "ended": None,
+    "all": (),
+}
+#: A page never holds more, and a count never goes further: a longer list is for filters, not for scrolling.
+MAX_PAGE = 100
+MAX_COUNT = 1000
+_PHONE_DIGITS = (7, 12)
+
+
+class Sort(StrEnum):
+    """The order of a worklist."""
+
+    #: Least time left first; cases without a running clock last.
+    DUE = "due"
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a worklist shows; every empty member shows all. Lives in the page's address."""
+
+    #: One of BOXES; `states` narrows it further.
+    box: str = ""
+    states: tuple[str, ...] = ()
+    #: Code of the lead unit now.
+    unit: str = ""
+    #: 9-digit, 12-digit and 15-digit codes.
+    town: str = ""
+    community: str = ""
+    cell: str = ""
+    #: Code of a category; its subtree is meant.
+    category: str = ""
+    kind: str = ""
+    urgency: str = ""
+    channel: str = ""
+    #: 0 green, 1 half gone, 2 nearly due, 3 overdue, as of the moment asked.
+    colour: int | None = None
+    #: A number or its beginning, words of the text, title or place; a telephone number for those who may.
+    search: str = ""
+    #: Intake from (inclusive) and to (exclusive), aware.
+    received_from: datetime | None = None
+    received_to: datetime | None = None
+    #: Due before this moment, aware; for "what is due today".
+    due_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a worklist: enough to decide without opening the case."""
+
+    id: uuid.UUID
+    number: str
+    state: str
+    version: int
+    open: bool
+    kind: str
+    channel: str
+    urgency: str
+    #: Title and the first 120 characters of the text, as the reporter wrote them.
+    title: str
+    excerpt: str
+    category_code: str | None
+    category_name: str | None
+    place_name: str
+    place_confidence: float | None
+    town_code: str | None
+    town_name: str | None
+    cell_code: str | None
+    unit_code: str | None
+    unit_name: str | None
+    received_at: datetime
+    due_at: datetime | None
+    due_clock: str | None
+    #: As Filter.colour.
+    colour: int
+    returns: int
+    #: EPSG:4490; None without a place.
+    lng: float | None
+    lat: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a worklist."""
+
+    rows: tuple[Row, ...]
+    #: Hand this back to get the next page; None on the last.
+    after: str | None
+    #: Number of matching cases, at most MAX_COUNT.
+    count: int
+    #: There are more than `count`.
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Open cases of one's scope by state, colour and urgency."""
+
+    total: int
+    by_state: Mapping[str, int]
+    #: Always the keys 0 to 3.
+    by_colour: Mapping[int, int]
+    #: Not overdue yet, but due before the moment asked for.
+    due_soon: int
+    #: Emergencies that nobody has signed for.
+    emergencies: int
+
+
+def visible_to(actor: Actor, *, pinned: uuid.UUID | None = None) -> ColumnElement[bool]:
+    """Return the condition on `cases` under which an actor may see a case: the same rule as the row policy.
+
+    pinned: the case whose number and code an anonymous citizen has shown.
+    Source: `_SEES_CASE` of migration 0003; a test compares the two, role by role.
+    """
+    own = Case.district_code == actor.district
+    if actor.role in WIDE:
+        return and_(own, Case.town_code == actor.town) if actor.town else own
+    if actor.role is Role.UNIT and actor.unit:
+        return and_(own, literal(actor.unit) == any_(Case.unit_codes))
+    if actor.role is Role.GRID_WORKER and actor.town:
+        return and_(own, Case.town_code == actor.town)
+    if actor.role is Role.CITIZEN and pinned is not None:
+        return and_(own, Case.id == pinned)
+    return false()
+
+
+def worklist(
+    session: Session,
+    asked: Filter,
+    *,
+    at: datetime,
+    sort: Sort = Sort.DUE,
+    after: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """Return one page of the cases that the session's actor may see and the filter means.
+
+    at: aware; tells what is overdue. after: `Page.after` of the page before; raises Invalid for a made-up one.
+    Reads only, by key and never by offset: a case that comes or goes meanwhile neither repeats nor hides another.
+    Ordered by time left, each open state is one walk along `ix_cases_worklist` (`ix_cases_unit` for one unit).
+    """
+    actor = actor_of(session)
+    take = max(1, min(limit, MAX_PAGE))
+    ended = asked.box == "ended"
+    order = Sort.NEWEST if ended and sort is Sort.DUE else sort
+    keys = _page_keys(_branches(asked), actor, at=at, sort=order, after=_cursor(after), take=take + 1)
+    found = session.execute(_with_names(keys, actor, at=at, sort=order)).mappings().all()
+    rows = tuple(Row(**row) for row in found[:take])
+    count = session.scalar(
+        select(func.count()).select_from(
+            select(literal(1)).where(*_conditions(asked, actor, at=at)).limit(MAX_COUNT + 1).subquery()
+        )
+    )
+    return Page(
+        rows=rows,
+        after=_write_cursor(rows[-1], order) if len(found) > take else None,
+        count=min(count or 0, MAX_COUNT),
+        more=(count or 0) > MAX_COUNT,
+    )
+
+
+def arrived(session: Session, asked: Filter, *, at: datetime, since: datetime) -> int:
+    """Return how many cases of a worklist were taken in after `since`, at most 100: for "N new" above a list."""
+    conditions = _conditions(asked, actor_of(session), at=at)
+    hits = select(literal(1)).where(*conditions, Case.received_at > since).limit(MAX_PAGE).subquery()
+    return session.scalar(select(func.count()).select_from(hits)) or 0
+
+
+def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") -> Counts:
+    """Return how many open cases the session's actor sees, by state and colour.
+
+    at, soon: aware; `due_soon` counts what falls due between them. unit: only where this unit is the lead.
+    """
+    actor = actor_of(session)
+    where: list[ColumnElement[bool]] = [visible_to(actor), Case.open == true()]
+    if unit:
+        where.append(Case.unit_code == unit)
+    colour = _colour(at)
+    found = session.execute(
+        select(
+            Case.state,
+            colour.label("colour"),
+            func.count().label("n"),
+            func.count().filter(Case.due_at > at, Case.due_at <= soon).label("soon"),
+            func.count().filter(Case.urgency == "emergency", Case.state.in_(("received", "dispatched"))).label("alarm"),
+        )
+        .where(*where)
+        .group_by(Case.state, colour)
+    ).all()
+    by_state: dict[str, int] = {}
+    by_colour = dict.fromkeys(range(4), 0)
+    for state, shade, n, *_ in found:
+        by_state[state] = by_state.get(state, 0) + n
+        by_colour[shade] += n
+    return Counts(
+        total=sum(by_state.values()),
+        by_state=by_state,
+        by_colour=by_colour,
+        due_soon=sum(row.soon for row in found),
+        emergencies=sum(row.alarm for row in found),
+    )
+
+
+def find_number(session: Session, number: str) -> uuid.UUID | None:
+    """Return the id of the case with this number if the session's actor may see it."""
+    return session.scalar(select(Case.id).where(visible_to(actor_of(session)), Case.number == number.strip().upper()))
+
+
+def _colour(at: datetime) -> ColumnElement[int]:
+    """Return the colour as of a moment: what the sweep has announced, and overdue from the very second on."""
+    # GREATEST passes over the NULL of a case without a clock.
+    return func.greatest(Case.warned, cast(Case.due_at <= at, Integer) * 3)
+
+
+def _branches(asked: Filter) -> list[Filter]:
+    """Split a filter by open state, where that turns a sort into a few ordered index scans."""
+    states = BOXES.get(asked.box, ())
+    if asked.box and asked.box not in BOXES:
+        raise Invalid("There is no list called {box}.", field="box", box=asked.box[:20])
+    wanted = [state for state in (states or ()) if not asked.states or state in asked.states]
+    if asked.unit or not wanted:
+        return [asked]
+    return [replace(asked, states=(state,)) for state in wanted]
+
+
+def _conditions(asked: Filter, actor: Actor, *, at: datetime) -> list[ColumnElement[bool]]:
+    states = BOXES.get(asked.box, ())
+    where: list[ColumnElement[bool]] = [visible_to(actor)]
+    if states is None:
+        where.append(~Case.open)
+    elif states:
+        # The partial indexes stand on `open`, which the planner cannot read out of the states.
+        where += [Case.open == true(), Case.state.in_(states) if len(states) > 1 else Case.state == states[0]]
+    if asked.states:
+        where.append(Case.state.in_(asked.states) if len(asked.states) > 1 else Case.state == asked.states[0])
+    for column, value in (
+        (Case.unit_code, asked.unit),
+        (Case.town_code, asked.town),
+        (Case.community_code, asked.community),
+        (Case.cell_code, asked.cell),
+        (Case.kind, asked.kind),
+        (Case.urgency, asked.urgency),
+        (Case.channel, asked.channel),
+    ):
+        if value:
+            where.append(column == value)
+    if asked.category:
+        where.append(Case.category_code.startswith(asked.category, autoescape=True))
+    if asked.colour is not None:
+        where.append(_colour(at) == asked.colour)
+    if asked.received_from is not None:
+        where.append(Case.received_at >= asked.received_from)
+    if asked.received_to is not None:
+        where.append(Case.received_at < asked.received_to)
+    if asked.due_before is not None:
+        where.append(Case.due_at < asked.due_before)
+    if asked.search.strip():
+        where.append(_matches(asked.search.strip()[:100], actor))
+    return where
+
+
+def _matches(said: str, actor: Actor) -> ColumnElement[bool]:
+    """Return the condition that a case is meant by what somebody typed into the search field."""
+    plain = said.replace(" ", "").replace("-", "").upper()
+    ways = [
+        Case.text.icontains(said, autoescape=True),
+        Case.place_name.icontains(said, autoescape=True),
+        Case.title.icontains(said, autoescape=True),
+    ]
+    if plain[:4].isdigit() and plain.isascii() and plain.isalnum():
+        ways.append(Case.number.startswith(plain, autoescape=True))
+        digits = plain.removeprefix("86") if len(plain) == 13 else plain
+        if actor.role in _BY_PHONE and digits.isdigit() and _PHONE_DIGITS[0] <= len(digits) <= _PHONE_DIGITS[1]:
+            ways.append(
+                Case.id.in_(
+                    select(Report.case_id).where(
+                        Report.district_code == actor.district,
+                        Report.phone_index == blind_index(digits, context="phone"),
+                    )
+                )
+            )
+    return or_(*ways)
+
+
+def _sort_key(sort: Sort) -> Any:
+    return Case.due_at if sort is Sort.DUE else Case.received_at
+
+
+def _page_keys(
+    branches: Sequence[Filter],
+    actor: Actor,
+    *,
+    at: datetime,
+    sort: Sort,
+    after: tuple[datetime | None, uuid.UUID] | None,
+    take: int,
+) -> Any:
+    """Return a subquery of the ids of one page: each branch stops after `take` rows of its own index."""
+    key = _sort_key(sort)
+    parts: list[Select[Any]] = []
+    for branch in branches:
+        where = _conditions(branch, actor, at=at)
+        base = select(Case.id.label("id"), key.label("key"))
+        past = _past(sort, after)
+        if sort is Sort.NEWEST:
+            parts.append(base.where(*where, past).order_by(key.desc(), Case.id.desc()).limit(take))
+            continue
+        # What has no clock stands last; asked apart, so that neither question leaves its index.
+        if after is None or after[0] is not None:
+            parts.append(base.where(*where, key.is_not(None), past).order_by(key, Case.id).limit(take))
+        if sort is Sort.DUE:
+            past = Case.id > after[1] if after is not None and after[0] is None else true()
+            parts.append(base.where(*where, key.is_(None), past).order_by(Case.id).limit(take))
+    each = [select(part.subquery()) for part in parts]
+    merged = union_all(*each).subquery() if len(each) > 1 else each[0].subquery()
+    down = sort is Sort.NEWEST
+    ordered = (
+        (merged.c.key.desc(), merged.c.id.desc()) if down else (merged.c.key.asc().nulls_last(), merged.c.id.asc())
+    )
+    return select(merged.c.id).order_by(*ordered).limit(take).subquery("page")
+
+
+def _past(sort: Sort, after: tuple[datetime | None, uuid.UUID] | None) -> ColumnElement[bool]:
+    if after is None or after[0] is None:
+        return true()
+    here = tuple_(_sort_key(sort), Case.id)
+    there = tuple_(literal(after[0], Instant), literal(after[1], UUID))
+    return here < there if sort is Sort.NEWEST else here > there
+
+
+def _with_names(keys: Any, actor: Actor, *, at: datetime, sort: Sort) -> Select[Any]:
+    town = aliased(Area)
+    here = actor.district
+    key = _sort_key(sort)
+    ordered = (key.desc(), Case.id.desc()) if sort is Sort.NEWEST else (key.asc().nulls_last(), Case.id.asc())
+    return (
+        select(
+            Case.id,
+            Case.number,
+            Case.state,
+            Case.version,
+            Case.open,
+            Case.kind,
+            Case.channel,
+            Case.urgency,
+            Case.title,
+            func.left(Case.text, 120).label("excerpt"),
+            Case.category_code,
+            Category.name.label("category_name"),
+            Case.place_name,
+            Case.place_confidence,
+            Case.town_code,
+            town.short.label("town_name"),
+            Case.cell_code,
+            Case.unit_code,
+            Unit.name.label("unit_name"),
+            Case.received_at,
+            Case.due_at,
+            Case.due_clock,
+            _colour(at).label("colour"),
+            Case.returns,
+            func.ST_X(Case.geom, type_=Double).label("lng"),
+            func.ST_Y(Case.geom, type_=Double).label("lat"),
+        )
+        .join(keys, keys.c.id == Case.id)
+        .join(Category, and_(Category.district_code == here, Category.code == Case.category_code), isouter=True)
+        .join(Unit, and_(Unit.district_code == here, Unit.code == Case.unit_code), isouter=True)
+        .join(town, and_(town.district_code == here, town.code == Case.town_code), isouter=True)
+        .where(visible_to(actor))
+        .order_by(*ordered)
+    )
+
+
+def _write_cursor(row: Row, sort: Sort) -> str:
+    key = row.due_at if sort is Sort.DUE else row.received_at
+    raw = f"{key.isoformat() if key else ''}|{row.id}"
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def _cursor(written: str | None) -> tuple[datetime | None, uuid.UUID] | None:
+    if not written:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(written + "=" * (-len(written) % 4)).decode()
+        moment, _, key = raw.partition("|")
+        parsed = datetime.fromisoformat(moment) if moment else None
+        # Python reads a time without zone as the machine's own; ours always write one.
+        return parsed.astimezone(UTC) if parsed else None, uuid.UUID(key)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise Invalid("This page of the list does not exist; begin again at its top.", field="after") from error
