@@ -1,0 +1,87 @@
+"""The web application, as pure wiring: which routers there are and what hangs on them.
+
+`uvicorn api.app:app`. A new face is a module in `api/pages/` (HTML) or `api/routes/` (JSON, tiles) that exports
+`router` and is named below; `api/pages/__init__.py` has the conventions.
+"""
+
+import importlib
+import importlib.util
+
+from fastapi import APIRouter, Depends, FastAPI
+from sqlalchemy import text
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from api import deps, errors
+from api.pages import STATIC
+from api.security import Gate
+from core.actor import system
+from core.db import snapshot
+
+#: Faces: every request knows its actor, unsafe ones need the CSRF token.
+PAGES = ("api.pages.public", "api.pages.session", "api.pages.desk", "api.pages.unit", "api.pages.map")
+#: For programs: cookie sessions need the CSRF header, tokens do not.
+ROUTES = ("api.routes.v1", "api.routes.tiles")
+
+health = APIRouter(include_in_schema=False)
+
+
+@health.get("/healthz")
+def healthz() -> Response:
+    """Say that the process runs."""
+    return PlainTextResponse("ok\n")
+
+
+@health.get("/readyz")
+def readyz() -> Response:
+    """Say that the database answers and a district is there; 503 otherwise."""
+    with snapshot(system(deps.district(), "readiness")) as session:
+        session.execute(text("SELECT 1"))
+    return PlainTextResponse("ready\n")
+
+
+@health.get("/favicon.ico")
+def favicon() -> Response:
+    """Answer what every browser asks for."""
+    return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
+
+
+class _Static(StaticFiles):
+    """Static files that a browser may keep as long as their stamped address lasts."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the file, to be kept for a year where the address carries a stamp."""
+        response = await super().get_response(path, scope)
+        if response.status_code == 200:
+            stamped = b"v=" in scope.get("query_string", b"")
+            keep = "public, max-age=31536000, immutable" if stamped else "public, max-age=300"
+            response.headers["Cache-Control"] = keep
+        return response
+
+
+def create_app() -> FastAPI:
+    """Return the application with every router that exists."""
+    app = FastAPI(
+        title="Wangge 网格",
+        version="1",
+        summary="Report matters, follow them, and work on them.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    errors.install(app)
+    app.add_middleware(Gate)
+    app.include_router(health)
+    for names, guard in ((PAGES, deps.page_form), (ROUTES, deps.api_caller)):
+        for name in names:
+            # A face that is not built yet is not an error while the house is being built.
+            if importlib.util.find_spec(name) is not None:
+                router = importlib.import_module(name).router
+                app.include_router(router, dependencies=[Depends(deps.current_actor), Depends(guard)])
+    app.mount("/static", _Static(directory=STATIC), name="static")
+    return app
+
+
+app = create_app()
