@@ -11,8 +11,10 @@ from functools import cache
 from typing import Any
 
 import orjson
+import psycopg
 from sqlalchemy import Engine, MetaData, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from core.actor import Actor
@@ -99,23 +101,32 @@ def _enter(session: Session, actor: Actor, *, read_only: bool) -> None:
     session.info["actor"] = actor
 
 
+def _as_ours(error: BaseException, *, lost_connection: bool) -> Conflict | Unavailable | None:
+    state = getattr(error, "sqlstate", None) or ""
+    if state in _LOST:
+        return Conflict("Somebody else changed this at the same moment; load it again.")
+    if lost_connection or state.startswith(_DOWN) or (not state and isinstance(error, psycopg.OperationalError)):
+        return Unavailable("The database cannot be reached at the moment.")
+    return None
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the database's failures into the house's: Unavailable when it is down, Conflict when another one won."""
     try:
         yield
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state in _LOST:
-            raise Conflict("Somebody else changed this at the same moment; load it again.") from error
-        if (
-            error.connection_invalidated
-            or state.startswith(_DOWN)
-            or (not state and isinstance(error, OperationalError))
-        ):
-            raise Unavailable("The database cannot be reached at the moment.") from error
-        raise
-    except TimeoutError as error:
+        ours = _as_ours(error.orig, lost_connection=error.connection_invalidated) if error.orig else None
+        if ours is None:
+            raise
+        raise ours from error
+    except psycopg.Error as error:
+        # The hot path speaks to psycopg directly.
+        ours = _as_ours(error, lost_connection=False)
+        if ours is None:
+            raise
+        raise ours from error
+    except PoolTimeout as error:
         raise Unavailable("The database is too busy at the moment.") from error
 
 

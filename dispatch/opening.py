@@ -279,7 +279,7 @@ def _statement(entries: int, clocks: int, topics: int, assigned: bool) -> tuple[
         tuples = ", ".join("(" + ", ".join(parameter(p + c, types[c]) for c in listed) + ")" for p in prefixes)
         keys = f"{parameter('district_code', 'text')}, {parameter('case_id', 'uuid')}"
         return (
-            f"INSERT INTO {table} (district_code, case_id, {', '.join(listed)}) "
+            f"INSERT INTO {table} (district_code, case_id, {_quoted(listed)}) "
             f"SELECT {keys}, v.* FROM r, (VALUES {tuples}) AS v"
         )
 
@@ -308,6 +308,11 @@ def _statement(entries: int, clocks: int, topics: int, assigned: bool) -> tuple[
     outbox = ("id", "topic", "payload", "created_at")
     parts.append(f"o AS ({rows('outbox', outbox, [f'o{i}_' for i in range(topics)])})")
     return f"WITH {', '.join(parts)} SELECT count(*) FROM r", tuple(names)
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    # `limit` is a column of table deadline and a word of SQL.
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _report_columns_names() -> tuple[str, ...]:
