@@ -33,7 +33,7 @@ def main() -> None:
     for name in _GROUPS:
         importlib.import_module(name)
     try:
-        app()
+        app(prog_name="wangge")
     except WanggeError as error:
         errors.print(f"[bold red]{type(error).__name__}[/] ", end="")
         errors.print(str(error), markup=False)

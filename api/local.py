@@ -85,16 +85,22 @@ def start() -> Servers:
     way = ""
     with processes.locked(var / "lock"):
         if not (given_database and given_broker):
-            ground = footing(var)
-            way = ground.way
-            if way == "elsewhere":
-                notes.append(f"The database cannot lie under {var} and lies in {ground.home} instead.")
+            record = processes.find(_run_folder(), "postgres")
+            if record is not None and _answers(Path(record.address)):
+                # Nothing under a living server is touched, even if today it would be started in another way.
+                sockets, way = Path(record.address), record.stamp
+            else:
+                ground = footing(var)
+                sockets, way = ground.sockets, ground.way
+                if not given_database:
+                    _start_postgres(ground)
+                if way == "elsewhere":
+                    notes.append(f"The database cannot lie under {var}; it lies in {ground.home}.")
             if not given_database:
-                _start_postgres(ground)
-                made["WANGGE_DATABASE_URL"] = address(APP, ground.sockets)
-                made["WANGGE_OWNER_URL"] = address(OWNER, ground.sockets)
+                made["WANGGE_DATABASE_URL"] = address(APP, sockets)
+                made["WANGGE_OWNER_URL"] = address(OWNER, sockets)
             if not given_broker:
-                made["WANGGE_BROKER_URL"] = "redis+socket://" + str(_start_redis(var, ground.sockets))
+                made["WANGGE_BROKER_URL"] = "redis+socket://" + str(_start_redis(var, sockets))
         _write_settings(var / "settings.env", made)
     settings.cache_clear()
     return Servers(
@@ -104,6 +110,11 @@ def start() -> Servers:
         way=way,
         notes=tuple(notes),
     )
+
+
+def running() -> bool:
+    """Return whether one of this checkout's servers runs."""
+    return any(processes.find(_run_folder(), name) for name in ("postgres", "redis"))
 
 
 def stop() -> list[str]:
@@ -156,9 +167,6 @@ def programs(version: str = "") -> Path:
 
 def _start_postgres(ground: Footing) -> None:
     data = ground.home / "data"
-    record = processes.find(_run_folder(), "postgres")
-    if record is not None and _answers(ground.sockets):
-        return
     if not (data / "PG_VERSION").exists():
         _make_cluster(ground)
     bin_ = programs((data / "PG_VERSION").read_text(encoding="ascii").strip())
@@ -176,12 +184,18 @@ def _start_postgres(ground: Footing) -> None:
         if result.returncode == 0:
             break
         if attempt == 2:
-            raise Unavailable("PostgreSQL did not start: {why}", why=_tail(log) or result.stderr.strip())
+            raise Unavailable("PostgreSQL did not start: {why}", why=processes.tail(log) or result.stderr.strip())
         time.sleep(1)
     pid = _postmaster(ground)
     if pid is None:
-        raise Unavailable("PostgreSQL did not start: {why}", why=_tail(log))
-    processes.remember(_run_folder(), "postgres", pid, address=str(ground.sockets))
+        raise Unavailable("PostgreSQL did not start: {why}", why=processes.tail(log))
+    processes.remember(_run_folder(), "postgres", pid, address=str(ground.sockets), stamp=ground.way)
+    limit = time.monotonic() + 120
+    while not _answers(ground.sockets):
+        # A server that the killed command had just started may still be recovering.
+        if time.monotonic() > limit:
+            raise Unavailable("PostgreSQL did not start: {why}", why=processes.tail(log))
+        time.sleep(0.2)
     _prepare_databases(ground)
 
 
@@ -243,14 +257,17 @@ def _own_name() -> str:
 
 
 def _postmaster(ground: Footing) -> int | None:
-    """Return the pid of the server of this very data folder; a postmaster's working directory is its data folder."""
+    return _pid_in(ground.home / "data" / "postmaster.pid", ground.home / "data")
+
+
+def _pid_in(file: Path, home: Path) -> int | None:
+    """Return the pid that a server wrote, if it lives and works in the server's folder: only that one is ours."""
     try:
-        pid = int((ground.home / "data" / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
-        if Path(f"/proc/{pid}/cwd").samefile(ground.home / "data") and processes.start_time(pid):
-            return pid
+        pid = int(file.read_text(encoding="utf-8").split("\n", 1)[0])
+        ours = Path(f"/proc/{pid}/cwd").samefile(home) and processes.start_time(pid) is not None
     except (OSError, ValueError):
         return None
-    return None
+    return pid if ours else None
 
 
 def _clear_stale(ground: Footing) -> None:
@@ -294,19 +311,22 @@ def _prepare_databases(ground: Footing) -> None:
 
 def _start_redis(var: Path, sockets: Path) -> Path:
     """Start Redis where it does not run; return its socket. Its log file is replayed before it answers."""
-    path = sockets / "redis.sock"
+    path, home = sockets / "redis.sock", var / "redis"
     if processes.find(_run_folder(), "redis") and _pings(path):
         return path
-    program = shutil.which("redis-server")
-    if program is None:
-        raise Unavailable("redis-server is not installed; run ./setup.sh.")
-    home = var / "redis"
     home.mkdir(mode=0o700, exist_ok=True)
+    if (left := _pid_in(home / "redis.pid", home)) is not None:
+        # Started, but the command that started it was killed before it wrote that down, or the sockets moved.
+        processes.stop(_run_folder(), processes.remember(_run_folder(), "redis", left))
+    program = _redis_program(home)
     path.unlink(missing_ok=True)
     log = var / "log" / "redis.log"
-    quoted = {name: '"' + str(value).replace('"', '\\"') + '"' for name, value in (("dir", home), ("sock", path))}
+    files = {"dir": home, "sock": path, "pid": home / "redis.pid"}
+    quoted = {name: '"' + str(value).replace('"', '\\"') + '"' for name, value in files.items()}
+
     (home / "redis.conf").write_text(
-        f"port 0\nunixsocket {quoted['sock']}\nunixsocketperm 700\ndir {quoted['dir']}\ndaemonize no\n"
+        f"port 0\npidfile {quoted['pid']}\n"
+        f"unixsocket {quoted['sock']}\nunixsocketperm 700\ndir {quoted['dir']}\ndaemonize no\n"
         'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n',
         encoding="utf-8",
     )
@@ -315,9 +335,21 @@ def _start_redis(var: Path, sockets: Path) -> Path:
     limit = time.monotonic() + 60
     while not _pings(path):
         if not processes.alive(process) or time.monotonic() > limit:
-            raise Unavailable("Redis did not start: {why}", why=_tail(log))
+            raise Unavailable("Redis did not start: {why}", why=processes.tail(log))
         time.sleep(0.03)
     return path
+
+
+def _redis_program(home: Path) -> str:
+    """Return the server's program; redis-tools ships it under the checker's name, which it takes for its orders."""
+    if program := shutil.which("redis-server"):
+        return program
+    if checker := shutil.which("redis-check-rdb"):
+        link = home / "redis-server"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(checker).resolve())
+        return str(link)
+    raise Unavailable("redis-server is not installed; run ./setup.sh.")
 
 
 def _pings(path: Path) -> bool:
@@ -349,10 +381,3 @@ def _write_settings(path: Path, made: Mapping[str, str]) -> None:
         out.write("# Made by `wangge up`; the environment wins over these lines.\n")
         out.writelines(f"{name}={value}\n" for name, value in sorted(lines.items()))
     draft.rename(path)
-
-
-def _tail(log: Path) -> str:
-    try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
-    except OSError:
-        return ""

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from core.errors import Unavailable
 
+#: A log of more bytes than this is set aside when its program is started again.
+_LONG_LOG = 20_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -29,6 +32,8 @@ class Process:
     started: str
     #: The kernel's boot id; start times of another boot mean nothing.
     boot: str
+    #: The folder of its record: a record that was copied with the checkout is about somebody else's process.
+    home: str = ""
     #: Where it answers, for people; empty for a worker.
     address: str = ""
     #: What it was started from, such as a hash of the code; a difference is a reason to start it anew.
@@ -58,7 +63,7 @@ def remember(folder: Path, name: str, pid: int, *, address: str = "", stamp: str
     started = start_time(pid)
     if started is None:
         raise Unavailable("{name} ended as soon as it was started.", name=name)
-    process = Process(name=name, pid=pid, started=started, boot=_boot(), address=address, stamp=stamp)
+    process = Process(name=name, pid=pid, started=started, boot=_boot(), home=str(folder), address=address, stamp=stamp)
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{name}.{os.getpid()}"
     draft.write_text(json.dumps(asdict(process)), encoding="utf-8")
@@ -76,7 +81,7 @@ def find(folder: Path, name: str) -> Process | None:
     except (ValueError, TypeError):
         record.unlink(missing_ok=True)
         return None
-    if process.boot == _boot() and start_time(process.pid) == process.started:
+    if process.home == str(folder) and process.boot == _boot() and start_time(process.pid) == process.started:
         return process
     record.unlink(missing_ok=True)
     return None
@@ -88,6 +93,8 @@ def spawn(argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str] |
     It survives the caller, the terminal and a closed standard input.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LONG_LOG:
+        log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as out:
         child = subprocess.Popen(  # noqa: S603  argv is built by the callers of this package, never from input
             list(argv),
@@ -148,3 +155,13 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def tail(log: Path, lines: int = 8) -> str:
+    """Return the last lines of a log for a person to read; empty when there is none."""
+    try:
+        with log.open("rb") as source:
+            source.seek(max(0, log.stat().st_size - 20_000))
+            return "\n".join(source.read().decode("utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -1,0 +1,65 @@
+# The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or Ubuntu 24.04; see README.md.
+.PHONY: demo up stop status doctor test check bench lock clean help
+.DEFAULT_GOAL := help
+PY := .venv/bin/python -P
+
+help:
+	@echo "make demo    install what is missing, start everything, play complaints, say where to look"
+	@echo "make stop    stop exactly what was started here"
+	@echo "make test    every check and every test (about 15 minutes at most)"
+	@echo "make check   the fast checks only (under a minute)"
+	@echo "make bench   measure, and print ratios"
+	@echo "make doctor  look for what silently goes wrong"
+	@echo "make lock    pin newer versions of Python and npm packages"
+	@echo "make clean   stop, and remove data, caches, environment and assets"
+
+demo:
+	@./setup.sh demo
+	@.venv/bin/wangge demo
+
+up:
+	@./setup.sh demo
+	@.venv/bin/wangge up
+
+stop:
+	@if [ -x .venv/bin/wangge ]; then .venv/bin/wangge down; fi
+
+status doctor:
+	@./setup.sh demo
+	@.venv/bin/wangge $@
+
+check:
+	@./setup.sh check
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports --no-logo
+	@$(PY) -m mypy
+	@$(PY) -m pytest tests/unit -q -n auto
+
+# The last line must be pytest's own, so the servers are stopped without a word.
+test:
+	@./setup.sh test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/deptry .
+	@$(PY) -m mypy
+	@.venv/bin/wangge with-servers -- $(PY) -m alembic check
+	@.venv/bin/wangge with-servers -- $(PY) -m pytest -n 2 $(ARGS)
+
+bench:
+	@./setup.sh bench
+	@.venv/bin/wangge with-servers -- $(PY) -m bench $(ARGS)
+
+lock:
+	@./setup.sh check
+	@cd requirements && for list in uv app dev; do \
+	    ../$(PY) -m uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	        --no-emit-index-url $$list.in -o $$list.txt || exit 1; done
+	@npm update --ignore-scripts --no-audit --no-fund
+	@$(PY) -m api.vendor --pin
+	@./setup.sh check
+
+clean: stop
+	@rm -rf .venv node_modules api/static/vendor .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@if [ -d var ]; then rm -rf var; fi

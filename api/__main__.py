@@ -1,0 +1,5 @@
+"""Runs the command line as `python -m api`."""
+
+from api.cli import main
+
+main()
