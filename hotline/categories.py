@@ -1,0 +1,105 @@
+"""The district's category tree as the classifier sees it: names, codes and words; knows nothing of probabilities.
+
+The model answers with a level-1 name. A deeper level is given only when its name, or a word that clerks use for it
+(`sentences/hints.tsv`), stands in the text: a wrong third level is worse than none.
+"""
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import rjieba
+
+#: Share of a name's weight that the text must contain before the name is given.
+_SHARE: Final = 0.5
+#: Words of names that say nothing by themselves.
+_HOLLOW: Final = frozenset(("其他", "其它", "管理", "工作", "问题", "监管", "事务", "服务", "建设", "处理", "政策"))
+_HINTS: Final = Path(__file__).parent / "sentences" / "hints.tsv"
+_SPLIT: Final = re.compile(r"[、/，,\s()（）]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One category with its probability."""
+
+    #: The district's code; empty where no tree was given or the tree lacks the name.
+    code: str
+    #: The name; deeper levels follow the first after a slash.
+    name: str
+    #: Calibrated probability of the first level, 0 to 1.
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One line of a category tree."""
+
+    code: str
+    name: str
+    #: Code of the node above; empty for the first level.
+    parent: str = ""
+
+
+@cache
+def _hints() -> dict[str, tuple[str, ...]]:
+    """Return the words that speak for a category name, from `sentences/hints.tsv` (name, words)."""
+    if not _HINTS.is_file():
+        return {}
+    with _HINTS.open(encoding="utf-8", newline="") as lines:
+        rows = csv.reader((line for line in lines if not line.startswith("#")), delimiter="\t")
+        return {row[0]: tuple(row[1].split()) for row in rows if len(row) > 1}
+
+
+class CategoryTree:
+    """A tree of categories, ready to be asked for the deepest name that a text speaks of."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        """Index the nodes; order does not matter, a parent that is missing makes its children unreachable."""
+        known = list(nodes)
+        self._children: dict[str, list[Node]] = {}
+        for node in known:
+            self._children.setdefault(node.parent, []).append(node)
+        self._roots = {node.name: node for node in self._children.get("", [])}
+        words = {node.code: self._words(node.name) for node in known}
+        frequency = Counter(word for of_node in words.values() for word in of_node)
+        self._weights = {
+            code: {word: math.log(1 + len(known) / frequency[word]) for word in of_node}
+            for code, of_node in words.items()
+        }
+
+    @staticmethod
+    def _words(name: str) -> frozenset[str]:
+        return frozenset(
+            word for part in _SPLIT.split(name) for word in rjieba.cut(part) if word not in _HOLLOW and len(word) > 1
+        )
+
+    def place(self, level1: str, text: str, *, probability: float) -> Category:
+        """Return the deepest category under a level-1 name that the text speaks of; code empty for an unknown name."""
+        root = self._roots.get(level1)
+        if root is None:
+            return Category(code="", name=level1, probability=probability)
+        best = max(self._below(root, text, path=(root,), score=0.0), key=lambda found: found[0])
+        path = best[1]
+        return Category(code=path[-1].code, name="/".join(node.name for node in path), probability=probability)
+
+    def _below(
+        self, node: Node, text: str, *, path: tuple[Node, ...], score: float
+    ) -> Iterable[tuple[float, tuple[Node, ...]]]:
+        """Yield every place at or below a node with its score; a child's own words outweigh its parent's."""
+        yield score, path
+        for child in self._children.get(node.code, ()):
+            yield from self._below(child, text, path=(*path, child), score=score * 0.5 + self._match(child, text))
+
+    def _match(self, node: Node, text: str) -> float:
+        if any(word in text for word in _hints().get(node.name, ())):
+            return 1.5
+        weights = self._weights[node.code]
+        total = sum(weights.values())
+        share = sum(weight for word, weight in weights.items() if word in text) / total if total else 0.0
+        return share if share >= _SHARE else 0.0

@@ -1,0 +1,191 @@
+"""Which category a message belongs to: a linear model over character n-grams; knows no district and no database.
+
+The model's classes are level-1 names; a district's own tree (`CategoryTree`) turns them into its codes and looks for a
+deeper name by words. Two blocks of features: n-grams of the whole text, and n-grams of its opening, where the matter
+is named. Weights, vocabulary and calibration stand in one `.npz` file that holds arrays only, so that loading a model
+runs no code. Numbers of the shipped model are in `model/classifier.json`; how it is made stands in `hotline.train`.
+"""
+
+import json
+import logging
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from operator import add
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import Unavailable
+from hotline.categories import Category, CategoryTree
+from hotline.kinds import Kind, kind_of
+from hotline.urgency import Urgency, alarm
+
+__all__ = ["Category", "CategoryTree", "Classification", "Classifier", "grams", "plain"]
+
+#: The model that comes with the program: trained on this project's own sentences only.
+SHIPPED: Final = Path(__file__).parent / "model" / "classifier.npz"
+#: Characters of the opening that form the second block.
+OPENING: Final = 24
+#: Characters of a message that are looked at; a longer one repeats itself.
+REACH: Final = 2000
+#: How much the opening's block weighs against the whole text's.
+OPENING_WEIGHT: Final = 0.5
+#: Below this probability no category is given; the desk asks a person.
+FLOOR: Final = 0.45
+#: A model file that unpacks to more is not ours.
+_MAX_BYTES: Final = 256 << 20
+#: n-grams that a text must share with the model before it may be sure of anything.
+_MIN_KNOWN: Final = 4
+
+_NOISE: Final = re.compile(r"[^\u4e00-\u9fffa-z]+")
+_log = logging.getLogger(__name__)
+
+
+def plain(text: str) -> str:
+    """Return what the model sees: Chinese characters and small Latin letters of the first 2,000 characters."""
+    return _NOISE.sub("", text[:REACH].lower())
+
+
+def grams(text: str) -> Iterable[str]:
+    """Yield the n-grams of one to four characters of a plain text, repeats included."""
+    two = list(map(add, text, text[1:]))
+    three = list(map(add, two, text[2:]))
+    return chain(text, two, three, map(add, three, text[3:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a message is about."""
+
+    kind: Kind
+    #: Level-1 name of the model; None where it abstains.
+    level1: str | None
+    #: The three most probable, best first, also when it abstains: the desk shows them.
+    categories: tuple[Category, ...]
+    urgency: Urgency
+    #: The n-grams that decided the category, then those that raised the urgency.
+    words: tuple[str, ...]
+    #: Version of the model that answered.
+    model: str
+    #: "119", "120" or "110" where the urgency is `emergency`.
+    call: str = ""
+
+
+class Classifier:
+    """A loaded model; immutable and safe to share between threads. Load once per process."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], *, tree: CategoryTree | None = None) -> None:
+        """Take the arrays of a model file; raises ValueError or KeyError when they do not fit together."""
+        meta = json.loads(arrays["meta"].tobytes())
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.version: str = str(meta["version"])
+        self.tree = tree
+        self._temperature = float(meta["temperature"])
+        self._bias = arrays["bias"].astype(np.float32)
+        self._weights = arrays["weights"].astype(np.float32)
+        self._idf = arrays["idf"].astype(np.float32)
+        self._names: list[str] = arrays["vocabulary"].tobytes().decode().split("\n")
+        body = int(meta["body"])
+        if self._weights.shape != (len(self._names), len(self.classes)) or self._idf.shape != (len(self._names),):
+            raise ValueError("vocabulary and weights differ in size")
+        if not (np.isfinite(self._weights).all() and np.isfinite(self._idf).all() and self._temperature > 0):
+            raise ValueError("weights are not numbers")
+        self._body = {name: i for i, name in enumerate(self._names[:body])}
+        self._opening = {name: i for i, name in enumerate(self._names[body:], body)}
+        #: Logarithms of counts, ready for sublinear term frequency.
+        self._tf = (1 + np.log(np.arange(1, REACH + 2))).astype(np.float32)
+
+    @classmethod
+    def load(cls, path: Path | None = None, *, tree: CategoryTree | None = None) -> "Classifier":
+        """Load a model file, the shipped one where none is given.
+
+        A missing or damaged file is logged as a warning and the shipped model answers instead.
+        Raises Unavailable when the shipped one is damaged too.
+        """
+        for candidate in (path, SHIPPED):
+            if candidate is None:
+                continue
+            try:
+                return cls(read_model(candidate), tree=tree)
+            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                _log.warning("model file %s cannot be used: %s", candidate, error)
+        raise Unavailable("The classifier's model is damaged; install the program again or run `wangge train`.")
+
+    def classify(self, text: str) -> Classification:
+        """Return category, kind and urgency of one text; well under a millisecond, reads nothing from outside."""
+        probabilities, deciding = self._score(plain(text))
+        order = np.argsort(-probabilities)[:3].tolist()
+        found = alarm(text)
+        best = float(probabilities[order[0]])
+        level1 = self.classes[order[0]] if deciding and best >= FLOOR else None
+        categories = tuple(self._named(self.classes[i], float(probabilities[i]), text) for i in order)
+        return Classification(
+            kind=kind_of(text),
+            level1=level1,
+            categories=categories,
+            urgency=found.level,
+            words=deciding + found.words,
+            model=self.version,
+            call=found.call,
+        )
+
+    def classify_many(self, texts: Iterable[str]) -> list[Classification]:
+        """Return the classification of each text, in order."""
+        return [self.classify(text) for text in texts]
+
+    def probabilities(self, text: str) -> NDArray[np.float32]:
+        """Return the calibrated probabilities of `classes`, shape (k,), float32, sum 1."""
+        return self._score(plain(text))[0]
+
+    def _named(self, name: str, probability: float, text: str) -> Category:
+        if self.tree is None:
+            return Category(code="", name=name, probability=probability)
+        return self.tree.place(name, text, probability=probability)
+
+    def _block(self, ids: Counter[int | None]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return ids and unit-length tf-idf values of one block's n-grams."""
+        ids.pop(None, None)
+        index = np.fromiter(ids.keys(), dtype=np.intp, count=len(ids))
+        counts = np.fromiter(ids.values(), dtype=np.intp, count=len(ids))
+        values = self._tf[counts - 1] * self._idf[index]
+        length = float(np.sqrt(values @ values))
+        return index, values / length if length else values
+
+    def _score(self, text: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        body, values = self._block(Counter(map(self._body.get, grams(text))))
+        opening, more = self._block(Counter(map(self._opening.get, grams(text[:OPENING]))))
+        rows = self._weights[body]
+        scores = values @ rows + self._bias
+        if len(opening):
+            scores = scores + OPENING_WEIGHT * (more @ self._weights[opening])
+        odds = np.exp((scores - scores.max()) / self._temperature)
+        probabilities: NDArray[np.float32] = (odds / odds.sum()).astype(np.float32)
+        if len(body) < _MIN_KNOWN:
+            return np.full(len(self.classes), 1 / len(self.classes), dtype=np.float32), ()
+        return probabilities, self._deciding(body, values * rows[:, int(probabilities.argmax())])
+
+    def _deciding(self, ids: NDArray[np.intp], shares: NDArray[np.float32]) -> tuple[str, ...]:
+        """Return up to four n-grams with the largest share in the winning score, none inside another."""
+        words: list[str] = []
+        for i in np.argsort(-shares)[:16].tolist():
+            name = self._names[int(ids[i])]
+            if shares[i] <= 0 or len(words) == 4:
+                break
+            if len(name) > 1 and not any(name in word or word in name for word in words):
+                words.append(name)
+        return tuple(words) or (self._names[int(ids[int(shares.argmax())])],)
+
+
+def read_model(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model file; never unpickles. Raises OSError, ValueError, KeyError or BadZipFile."""
+    with zipfile.ZipFile(path) as packed:
+        if sum(member.file_size for member in packed.infolist()) > _MAX_BYTES:
+            raise ValueError("the file unpacks to more than a model may")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in ("meta", "weights", "bias", "idf", "vocabulary")}
