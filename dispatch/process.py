@@ -242,12 +242,12 @@ def _process(table: Row) -> Process:
         never=never,
         _index=steps,
     )
-    for problem in problems(made):
+    if wrong := problems(made):
         table.reject(
-            "{file}, line {line}: {process} {version}: {problem}",
+            "{file}, line {line}: {process} {version}: {problems}",
             process=made.name,
             version=made.version,
-            problem=problem,
+            problems=" ".join(wrong),
         )
     return made
 
