@@ -124,8 +124,9 @@ def read_labelled(path: Path) -> tuple[list[str], list[str]]:
 def train(train_csv: Path | None, out: Path) -> Report:
     """Train a model, write it to `out` in one step, and return how it fared on folds it had not seen.
 
-    train_csv: labelled messages of a district, or None for the own sentences alone. Takes about a minute for 8,000
-    messages on one core. A card with the figures is written beside it (`.json`). A process that loads `out` meanwhile sees the old model or the new one, never half of one.
+    train_csv: labelled messages of a district, or None for the own sentences alone. Takes about half a minute for
+    8,000 messages on one core. A card with the figures is written beside it (`.json`). A process that loads `out`
+    meanwhile sees the old model or the new one, never half of one.
     Raises Invalid for a file without labelled rows, or with fewer than two classes.
     """
     texts, classes = own_sentences(_BESIDE if train_csv else _ALONE)

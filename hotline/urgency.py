@@ -30,22 +30,27 @@ _HARMLESS: Final = re.compile(
     "防火|消防(?!车来)|灭火器|火车|火锅|火爆|红火|火热|发火|火化|火葬|恼火|烟火气|香火|火炬|萤火|战火|火腿|炉火|火龙果|火气|怒火|火速|"
     "着火点|起火点|爆炸性|信息爆炸|爆炸式|口腔溃疡|经济崩溃|坍塌式|断崖|触电视|溺爱|沉溺|被困扰|困扰|困难|贫困|围困|"
     "中毒已深|病毒|杀毒|毒品|自杀式|心脏位置|地震局|地震带|抗震|水电站|停水桩|台风级|爆管道工|电梯广告|"
+    "救命(?:钱|稻草|药|恩人|之恩|通道)|道德绑架|杀人不见血|[0-9一二三两几]+起火灾|起火爆料|抢劫式|自燃烧|"
     "割喉价|跳楼价|自焚式|燃气公司|燃气费|燃气表|煤气罐车|用电安全|安全生产",
 )
 #: What takes a word back when it stands shortly before it, inside the same clause.
 _BEFORE: Final = re.compile(
     "(?:没有?|未|无|并非|不是|不会|避免|防止|预防|以免|杜绝|严防|谨防|防范|排除)(?:发生|造成|出现|导致|引起|引发|任何|人|人员|再|继续|过)*$"
-    "|(?:如果|要是|万一|假如|一旦|倘若|若|假设|会不会|可能|容易|易|随时|极易|恐|担心|害怕|怕|以后|将来|迟早|潜在|存在)[^，。！？；,.!?;]{0,12}$"
+    "|(?:如果|如有|试想|想象|一但|若是|加大|快要|即将|将要|以防|简直|等于|企图|经常|多次|几次|时有|频繁|频频|接二连三|近期|类似|听说|新闻|引起|会|可|"
+    "要是|万一|假如|一旦|倘若|若|假设|会不会|可能|容易|易|随时|极易|恐|担心|害怕|怕|以后|将来|迟早|潜在|存在)[^，。！？；,.!?;]{0,12}$"
     "|(?:去年|前年|上个月|上月|前几年|多年前|当年|曾经?|以前|之前|年前|[一二三四五六七八九十两几0-9]+(?:年|个月|月)前?|[0-9]{4}年[^，。！？；]{0,8})[^，。！？；,.!?;]{0,14}$",
 )
 #: What takes a word back when it follows it.
 _AFTER: Final = re.compile(
-    "^[^，。！？；]{0,4}(?:演练|演习|演示)|^(?:的)?(?:通知|公告|补偿|频率|次数|隐患|风险|危险性|预案|应急预案|知识|教育|宣传|保险|险|事故处理|事故责任|赔偿|认定|鉴定|报告|原因|调查|的话|怎么办|时(?:怎么|如何)|是在|后(?:的)?(?:赔偿|理赔))"
+    "^[^，。！？；]{0,4}(?:演练|演习|演示)|^(?:的)?(?:通知|公告|补偿|频率|次数|隐患|风险|可能|现象|事件|案例|事故|意外|危险|危险性|预案|应急预案|知识|教育|宣传|保险|险|事故处理|事故责任|赔偿|认定|鉴定|报告|原因|调查|的话|怎么办|时(?:怎么|如何)|是在|后(?:的)?(?:赔偿|理赔))"
     "|^[^，。！？；]{0,6}(?:怎么办|已(?:经)?(?:扑灭|解决|修好|恢复|获救|脱险))",
 )
 
 _EMERGENCY: Final[tuple[tuple[str, str], ...]] = (
-    ("119", "着火了?|起火了?|失火了?|火灾|浓烟滚滚|冒(?:着)?浓烟|火势|自燃|烧起来了?|燃起大火|爆炸了?"),
+    (
+        "119",
+        "着火了?|起火了?|失火了?|发生(?:了)?(?:严重|重大)?火灾|火灾[！!]|火灾现场|冒(?:着)?浓烟|火势|自燃|烧起来了?|燃起大火|爆炸了?",
+    ),
     (
         "119",
         "(?:煤气|燃气|天然气|液化气|瓦斯)(?:管道?)?[^，。！？；]{0,8}(?:泄漏|泄露|漏气|爆裂)|(?:闻到|有)[^，。！？；]{0,8}(?:很浓的?|强烈的?|一股)?(?:煤气|燃气|天然气|液化气)味|漏煤气|煤气中毒",
@@ -65,9 +70,12 @@ _EMERGENCY: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "110",
-        "持刀|拿刀|砍人|捅(?:人|伤)|杀人|抢劫|绑架|劫持|要跳楼|想跳楼|跳(?:河|江)了?|轻生|自杀|割腕|打群架|正在(?:打人|殴打|行凶)|家暴.{0,6}(?:救命|快)|救命|孩子(?:走丢|不见|被拐)了?",
+        r"持刀|拿刀|砍人|捅(?:人|伤)|杀人|(?:有人|被|遭)(?:抢劫|绑架|劫持)|要跳楼|想跳楼|跳(?:河|江)了?|(?:要|想|正在|准备|企图)(?:轻生|自杀)|割腕|打群架|正在(?:打人|殴打|行凶)|家暴.{0,6}(?:救命|快)|救命(?=[啊呀！!，,。\s]|$)|孩子(?:走丢|不见|被拐)了?",
     ),
-    ("119", "水(?:已经)?(?:淹|漫|涨)(?:到|过)(?:了)?(?:胸|脖|腰|二楼|屋顶|房顶)|(?:急需|请求|等待|紧急)救援|求救"),
+    (
+        "119",
+        "水(?:已经)?(?:淹|漫|涨)(?:到|过)(?:了)?(?:胸|脖|腰|二楼|屋顶|房顶)|(?:急需|请求|等待|紧急)救援|紧急求救|求救[^，。！？；]{0,12}(?:被困|坐标|地址|位置)",
+    ),
 )
 _UTILITIES: Final[tuple[str, ...]] = (
     "(?:停水|断水|没(?:有)?水(?:用|喝|了)|自来水[^，。！？；]{0,6}(?:停|断|没了)|爆管|水管[^，。！？；]{0,6}(?:爆|破裂|断)|水管爆|自来水[^，。！？；]{0,6}(?:发黄|发黑|浑浊|有异味))",
@@ -81,12 +89,23 @@ _CALLS: Final = tuple((call, re.compile(pattern)) for call, pattern in _EMERGENC
 _UTILITY: Final = re.compile("|".join(_UTILITIES))
 #: One cheap look for any character that an alarm could begin or end with; most messages leave here.
 _ANY: Final = re.compile("|".join(f"(?:{pattern})" for pattern in (*(p for _, p in _EMERGENCY), *_UTILITIES)))
+#: What takes a phrase back from within: "房屋快要倒塌" is a worry, not a collapse.
+_INSIDE: Final = re.compile("快要?[倒坍塌垮]|快塌|可能|随时|会|要[倒坍垮]|年前|护坡|化粪池")
+#: A real emergency is told at once: in the opening of a message, or in a short one. Later in a long letter the same
+#: words tell a story, unless something beside them says that it is happening now.
+_OPENING: Final = 80
+_SHORT: Final = 160
+_NOW: Final = re.compile("正在|现在|此刻|这会儿|快来|赶快来|刚刚|刚才|[^不]紧急|等待救援|请求救援|急需|速来|十万火急")
 #: Characters of context that a guard may look at.
 _REACH: Final = 22
 
 
-def _stands(text: str, start: int, end: int) -> bool:
-    """Return whether nothing around text[start:end] takes it back."""
+def _stands(text: str, start: int, end: int, *, now: bool) -> bool:
+    """Return whether nothing around text[start:end] takes it back and, where `now` asks it, it is of this hour."""
+    if now and start >= _OPENING and len(text) > _SHORT and not _NOW.search(text[max(0, start - 40) : end + 40]):
+        return False
+    if _INSIDE.search(text[start:end]):
+        return False
     before, after = text[max(0, start - _REACH) : start], text[end : end + _REACH]
     return not _BEFORE.search(before) and not _AFTER.search(after)
 
@@ -100,12 +119,14 @@ def alarm(text: str) -> Alarm:
         return Alarm("ordinary")
     plain = _HARMLESS.sub(lambda found: "〇" * len(found.group()), text)
     for call, pattern in _CALLS:
-        words = tuple(
-            dict.fromkeys(
-                m.group().rstrip("，。！,!") for m in pattern.finditer(plain) if _stands(plain, m.start(), m.end())
-            )
-        )
+        words = _words(plain, pattern, now=True)
         if words:
-            return Alarm("emergency", words[:3], call)
-    words = tuple(dict.fromkeys(m.group() for m in _UTILITY.finditer(plain) if _stands(plain, m.start(), m.end())))
-    return Alarm("utilities", words[:3]) if words else Alarm("ordinary")
+            return Alarm("emergency", words, call)
+    words = _words(plain, _UTILITY, now=False)
+    return Alarm("utilities", words) if words else Alarm("ordinary")
+
+
+def _words(text: str, pattern: re.Pattern[str], *, now: bool) -> tuple[str, ...]:
+    """Return up to three different phrases of a pattern that stand."""
+    found = (m.group().rstrip("，。！,!") for m in pattern.finditer(text) if _stands(text, m.start(), m.end(), now=now))
+    return tuple(dict.fromkeys(found))[:3]
