@@ -305,6 +305,8 @@ def _prepare_databases(ground: Footing) -> None:
         with psycopg.connect(dbname=name, **login) as session:  # type: ignore[arg-type]
             for extension in ("postgis", "pg_trgm", "btree_gist"):
                 session.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+            # Under row policies an index serves leakproof operators only; see docs/decisions/0080.
+            session.execute("ALTER FUNCTION geometry_overlaps(geometry, geometry) LEAKPROOF")
     with psycopg.connect(dbname="postgres", **login) as session:  # type: ignore[arg-type]
         session.execute(f"ALTER DATABASE {TEMPLATE} IS_TEMPLATE true")
 
