@@ -56,7 +56,9 @@ def private_folder(path: Path, uid: int, gid: int) -> Path:
     """
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), uid}:
+    # Root may have tried another way here before, as the account.
+    ours = {os.geteuid(), uid} | ({_account().pw_uid} if os.geteuid() == 0 else set())
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in ours:
         raise Unavailable("{path} is in the way and belongs to somebody else.", path=str(path))
     if (found.st_uid, found.st_gid) != (uid, gid) and os.geteuid() == 0:
         os.chown(path, uid, gid, follow_symlinks=False)
