@@ -6,6 +6,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 
 from core.actor import system
+from core.crypto import blind_index
 from core.db import transaction
 from core.ids import check_character
 from dispatch.calendar import china_time
@@ -56,3 +57,20 @@ class Numbers:
 def spoken(number: str) -> str:
     """Return a case number in groups that can be read over the telephone: `2026 1121 000042 X`."""
     return f"{number[:4]} {number[4:8]} {number[8:-1]} {number[-1:]}"
+
+
+#: Without 0/O, 1/I/L and the like: read aloud, written by hand, typed by the elderly.
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+
+def access_code(number: str) -> str:
+    """Return the six characters on the receipt that open the reporter's own view of a case.
+
+    Derived from the number and the installation's secret, so that a repeated submission prints the same receipt.
+    """
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in blind_index(number, context="access-code")[:6])
+
+
+def access_hash(number: str, code: str) -> bytes:
+    """Return what is stored of an access code; typed codes are compared by it, in any case and spacing."""
+    return blind_index(f"{number}:{code.strip().upper()}", context="access")

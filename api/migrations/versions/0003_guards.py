@@ -89,6 +89,8 @@ def upgrade() -> None:
         _policy(table, "reads", "SELECT", using="true")
         _policy(table, "writes", "ALL", using=_KEEPS, check=_KEEPS)
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {program}")
+    # The worker asks which districts it serves before it knows any.
+    op.execute(f"CREATE POLICY lists ON district FOR SELECT USING ({_ROLE} = 'system')")
     for table, (using, check, privileges) in _PARTS.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         _policy(table, "reads", "SELECT", using=using)
@@ -136,6 +138,7 @@ def downgrade() -> None:
     policies = {
         **dict.fromkeys(_GROUND, ("reads", "writes")),
         **{t: ("reads", "inserts") + (("updates",) if "UPDATE" in p[2] else ()) for t, p in _PARTS.items()},
+        "district": ("reads", "writes", "lists"),
         "outbox": ("inserts", "relays"),
         "account": ("reads",),
         "throttle": ("counts",),
