@@ -1,0 +1,207 @@
+"""What every test stands on: a database of its own process, a savepoint of its own, and a tiny fictional district.
+
+Unit tests ask for nothing here. Database tests take `session` (rolled back at the end) and `as_actor`. Web tests take
+`client` from `tests/web/conftest.py`, which commits, into the district that `district` makes once per process.
+The server is the one of `var/settings.env`, or of WANGGE_OWNER_URL and WANGGE_DATABASE_URL; databases made here begin
+with `wangge_test_` and are made anew at every run.
+"""
+
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from core.actor import Actor
+from tests import tiny
+from tests.builders import program
+
+#: What tests derive their keys from; never used outside.
+_SECRET = "5e" * 32
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Close the way to other hosts: unix sockets and loopback only."""
+    real = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = str(address[0]) if isinstance(address, tuple) else ""
+            assert host in ("127.0.0.1", "::1", "localhost"), f"a test wanted to talk to {host}"
+        real(self, address)  # type: ignore[arg-type]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", guarded)
+    yield
+    patch.undo()
+
+
+def _fresh_caches() -> None:
+    from core import crypto, db, settings
+
+    db.engine.cache_clear()
+    crypto.derived_key.cache_clear()
+    settings.settings.cache_clear()
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Let one test process at a time make the template, also between two checkouts."""
+    with (Path(tempfile.gettempdir()) / f"wangge-test-{os.geteuid()}-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _admin(url: str) -> Engine:
+    from core.db import make_engine
+
+    return make_engine(url, pool_size=1).execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def _migrated_template(owner: str) -> str:
+    """Return the name of a database with the newest schema, made anew when a migration changed."""
+    from core.settings import ROOT
+
+    revisions = sorted((ROOT / "api" / "migrations").rglob("*.py"))
+    digest = sha256(b"\0".join(path.read_bytes() for path in revisions)).hexdigest()[:12]
+    name = f"wangge_test_template_{digest}"
+    engine = _admin(owner)
+    with _locked("template"), engine.connect() as link:
+        known = {row[0] for row in link.execute(text("SELECT datname FROM pg_database"))}
+        if name not in known:
+            base = "wangge_template" if "wangge_template" in known else "template0"
+            making = f"{name}_making"
+            link.execute(text(f'DROP DATABASE IF EXISTS "{making}" WITH (FORCE)'))
+            link.execute(text(f'CREATE DATABASE "{making}" TEMPLATE {base}'))
+            _migrate(_named(owner, making))
+            # A name that is there is whole.
+            link.execute(text(f'ALTER DATABASE "{making}" RENAME TO "{name}"'))
+    engine.dispose()
+    return name
+
+
+def _migrate(url: str) -> None:
+    from api import schema
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANGGE_OWNER_URL", url)
+        schema.upgrade(url)
+
+
+@pytest.fixture(scope="session")
+def database(worker_id: str) -> Iterator[str]:
+    """Make this process's own database and point the whole program at it; returns its name."""
+    from core.settings import settings
+
+    owner, app = settings().owner_url, settings().database_url
+    if not owner or not app:
+        pytest.exit("No database: run `wangge up --servers-only`, or set WANGGE_OWNER_URL and WANGGE_DATABASE_URL.", 2)
+    template = _migrated_template(owner)
+    name = f"wangge_test_{os.getpid()}_{worker_id}"
+    engine = _admin(owner)
+    _sweep(engine)
+    with _locked("template"), engine.connect() as link:
+        # A template may have no other session while it is copied.
+        link.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    patch = pytest.MonkeyPatch()
+    for variable, value in {
+        "WANGGE_OWNER_URL": _named(owner, name),
+        "WANGGE_DATABASE_URL": _named(app, name),
+        "WANGGE_DISTRICT": tiny.DISTRICT,
+        "WANGGE_SECRET": _SECRET,
+    }.items():
+        patch.setenv(variable, value)
+    _fresh_caches()
+    yield name
+    from core.db import engine as program_engine
+
+    program_engine().dispose()
+    program_engine(replica=True).dispose()
+    patch.undo()
+    _fresh_caches()
+    _drop(engine, name)
+    engine.dispose()
+
+
+def _drop(engine: Engine, name: str) -> None:
+    """Drop a test database; one that somebody still looks into is left to the next run."""
+    with engine.connect() as link, suppress(DBAPIError):
+        link.execute(text(f'DROP DATABASE IF EXISTS "{name}"'))
+
+
+def _sweep(engine: Engine) -> None:
+    """Drop what killed test runs left: their process number is in the name."""
+    with engine.connect() as link:
+        for (name,) in link.execute(
+            text("SELECT datname FROM pg_database WHERE datname LIKE 'wangge\\_test\\_%'")
+        ).all():
+            pid = name.split("_")[2]
+            if pid.isdigit() and not Path("/proc", pid).exists():
+                _drop(engine, name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_secret() -> Iterator[None]:
+    """Give unit tests a secret, too: they may sign and seal without a database."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("WANGGE_SECRET", _SECRET)
+    _fresh_caches()
+    yield
+    patch.undo()
+    _fresh_caches()
+
+
+@pytest.fixture
+def session(database: str) -> Iterator[Session]:
+    """Open a session as the program's role, in the scope of the program itself; everything is rolled back."""
+    from core import db
+
+    with db.engine().connect() as connection, connection.begin() as outer:
+        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as made:
+            db._enter(made, program(), read_only=False)
+            yield made
+        outer.rollback()
+
+
+@pytest.fixture
+def as_actor(session: Session) -> Callable[[Actor], Session]:
+    """Return a function that puts the test's session into the scope of an actor, with no case pinned."""
+    from core import db
+
+    def put(actor: Actor) -> Session:
+        session.flush()
+        session.expire_all()
+        db._enter(session, actor, read_only=False)
+        session.connection().exec_driver_sql("SET LOCAL wangge.case = ''")
+        return session
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def district(database: str) -> tiny.Tiny:
+    """Make the tiny fictional district of `tests/tiny.py` once in this process's database, with its accounts."""
+    from core.db import transaction
+
+    with transaction(program(tiny.DISTRICT)) as session:
+        return tiny.make(session)
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """Return the name of this process under pytest-xdist, `main` without it."""
+    config = getattr(request.config, "workerinput", None)
+    return str(config["workerid"]) if config else "main"
