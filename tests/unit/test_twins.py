@@ -1,0 +1,105 @@
+"""Reposts collapse, the same words at two places stay apart, and the index never grows past its bound."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hotline.twins import TwinIndex
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+LNG, LAT = 113.1501, 23.0302
+NOISE = "翠湖花园楼下的烧烤店每天营业到凌晨三点，油烟熏人，音响吵得老人孩子睡不着，投诉多次没有人管"
+OTHER_CALLER = "我住翠湖花园，楼下烧烤店又开到凌晨，油烟和音响吵得全家睡不着，请马上处理"
+UNRELATED = "河堤二路公交车等了四十分钟都没来，希望增加班次"
+
+
+def east(metres):
+    return LNG + metres / 102_300
+
+
+def test_a_repost_is_the_same_matter():
+    index = TwinIndex()
+    index.add("c1", NOISE, LNG, LAT, NOW, level1="环境保护")
+    (twin,) = index.find(NOISE, LNG, LAT, NOW + timedelta(hours=3), "环境保护")
+    assert twin.case_id == "c1"
+    assert twin.score > 0.95
+    assert "words 1.00" in twin.why
+
+
+def test_another_caller_at_the_same_place_is_found():
+    index = TwinIndex()
+    index.add("c1", NOISE, LNG, LAT, NOW, level1="环境保护")
+    assert [t.case_id for t in index.find(OTHER_CALLER, east(60), LAT, NOW + timedelta(days=1), "环境保护")] == ["c1"]
+
+
+def test_the_same_words_at_two_places_stay_apart():
+    index = TwinIndex()
+    index.add("c1", "门口路灯坏了一个星期没人修，晚上很黑", LNG, LAT, NOW, level1="城乡建设")
+    assert index.find("门口路灯坏了一个星期没人修，晚上很黑", east(900), LAT, NOW, level1="城乡建设") == ()
+
+
+def test_the_same_words_about_two_named_places_stay_apart_without_points():
+    index = TwinIndex()
+    index.add("c1", "榕荫路路灯坏了一个星期没人修，晚上很黑", None, None, NOW)
+    assert index.find("文昌大道路灯坏了一个星期没人修，晚上很黑", None, None, NOW) == ()
+    index.add("c2", "翠湖花园3栋电梯坏了三天，老人下不了楼", None, None, NOW)
+    assert index.find("翠湖花园8栋电梯坏了三天，老人下不了楼", None, None, NOW) == ()
+
+
+def test_different_matters_at_one_place_stay_apart():
+    index = TwinIndex()
+    index.add("c1", NOISE, LNG, LAT, NOW, level1="环境保护")
+    assert index.find(UNRELATED, LNG, LAT, NOW, level1="交通运输") == ()
+    assert index.find("翠湖花园的电梯坏了三天，物业不修", LNG, LAT, NOW, level1="商贸旅游") == ()
+
+
+def test_old_messages_are_no_twins():
+    index = TwinIndex(window=timedelta(days=30))
+    index.add("c1", NOISE, LNG, LAT, NOW)
+    assert index.find(NOISE, LNG, LAT, NOW + timedelta(days=31)) == ()
+    assert index.find(NOISE, LNG, LAT, NOW + timedelta(days=29)) != ()
+
+
+@pytest.mark.parametrize("text", ["", "你好", "!!!", "\x00"])
+def test_a_text_that_says_nothing_has_no_twin(text):
+    index = TwinIndex()
+    index.add("c1", text, LNG, LAT, NOW)
+    assert index.find(text, LNG, LAT, NOW) == ()
+
+
+def test_one_case_is_named_once_and_the_limit_holds():
+    index = TwinIndex()
+    for i in range(4):
+        index.add("c1", NOISE, LNG, LAT, NOW + timedelta(minutes=i))
+    for i in range(6):
+        index.add(f"d{i}", NOISE, LNG, LAT, NOW)
+    found = index.find(NOISE, LNG, LAT, NOW, limit=3)
+    assert len(found) == 3
+    assert len({twin.case_id for twin in index.find(NOISE, LNG, LAT, NOW, limit=50)}) == len(
+        index.find(NOISE, LNG, LAT, NOW, limit=50)
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("甲乙丙丁戊路灯坏了没人修一二三", max_size=20), st.booleans()),
+        min_size=1,
+        max_size=40,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_the_index_is_bounded_and_forgets_cleanly(messages):
+    index = TwinIndex(kept=7)
+    for i, (text, placed) in enumerate(messages):
+        index.add(i, text, LNG if placed else None, LAT if placed else None, NOW)
+        assert len(index) == min(i + 1, 7)
+    live = set(range(max(0, len(messages) - 7), len(messages)))
+    assert set(index._messages) == live
+    assert all(set(listed) <= live and listed for listed in index._lists.values())
+    assert all(set(inside) <= live and inside for inside in index._squares.values())
+    for text, _ in messages:
+        for twin in index.find(text, LNG, LAT, NOW):
+            assert twin.case_id in live
+            assert 0 <= twin.score <= 1
