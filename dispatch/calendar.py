@@ -14,7 +14,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from core.errors import Invalid
-from dispatch.tables import Row, parse_csv, parse_yaml, read_text
+from dispatch.tables import SPREADSHEETS, Row, parse_csv, parse_yaml, read_excel, read_text
+from dispatch.words import N_
 
 #: The one time zone of China; everything is stored in UTC and counted and shown in this.
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -34,7 +35,10 @@ def china_time(moment: datetime) -> datetime:
     """Return an aware moment on China's clock; raises Invalid on a naive one."""
     if moment.tzinfo is None:
         raise Invalid("The time {moment} does not say its time zone.", moment=moment.isoformat())
-    return moment.astimezone(CHINA)
+    try:
+        return moment.astimezone(CHINA)
+    except OverflowError as error:
+        raise Invalid("The time {moment} is outside the calendar.", moment=moment.isoformat()) from error
 
 
 def statutory_days(year: int) -> int:
@@ -166,10 +170,10 @@ class WorkCalendar:
         """Return why a day is worked or not: an English msgid and the holiday's Chinese name, empty for none."""
         name = self.off.get(day, "")
         if name:
-            return "public holiday", name
+            return N_("public holiday"), name
         if day in self.work:
-            return "make-up working day", ""
-        reason = "working day" if day.weekday() < 5 else "weekend"
+            return N_("make-up working day"), ""
+        reason = N_("working day") if day.weekday() < 5 else N_("weekend")
         return reason, ""
 
     def working_days(self, first: date, last: date) -> int:
@@ -186,7 +190,9 @@ _ORIGIN = FIRST.toordinal()
 
 
 def read_notice(path: Path) -> Notice:
-    """Return the checked notice of a `.yaml` or `.csv` file (`docs/formats.md`); raises Invalid with file and line."""
+    """Return the checked notice of a YAML, CSV or Excel file (`docs/formats.md`); raises Invalid with file and line."""
+    if path.suffix.lower() in SPREADSHEETS:
+        return notice_of_days(read_excel(path), file=path.name)
     if path.suffix.lower() == ".csv":
         return notice_of_days(parse_csv(read_text(path), file=path.name), file=path.name)
     documents = parse_yaml(read_text(path), file=path.name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from core.errors import Invalid
 from dispatch.calendar import FIRST, china_time
 from dispatch.tables import parse_yaml, read_text
+from dispatch.words import N_
 from dispatch.worktime import (
     DAY_US,
     HOUR_US,
@@ -50,12 +51,12 @@ class Count(StrEnum):
 
 
 _WORDS = {
-    Count.AT_ONCE: "at once",
-    Count.WORKING_HOURS: "{count} working hours",
-    Count.WORKING_DAYS: "{count} working days",
-    Count.NATURAL_DAYS: "{count} days",
-    Count.CLOCK_HOURS: "{count} hours",
-    Count.SAME_DAY: "the same day",
+    Count.AT_ONCE: N_("at once"),
+    Count.WORKING_HOURS: N_("{count} working hours"),
+    Count.WORKING_DAYS: N_("{count} working days"),
+    Count.NATURAL_DAYS: N_("{count} days"),
+    Count.CLOCK_HOURS: N_("{count} hours"),
+    Count.SAME_DAY: N_("the same day"),
 }
 
 
@@ -229,13 +230,13 @@ def _trace(found: Due) -> tuple[TraceStep, ...]:
         why, name = calendar.why(day)
         counted = ran > 0 or limit.count is Count.AT_ONCE
         if by_day and offset == 0:
-            why, name, counted = "day of intake, not counted", "", False
+            why, name, counted = N_("day of intake, not counted"), "", False
         elif limit.count is Count.NATURAL_DAYS:
             counted = counted and day <= last_counted
             if day > last_counted and day == found.at.date():
-                why = "the last day was not worked, so the next working day is the last"
+                why = N_("the last day was not worked, so the next working day is the last")
         elif measure is _CLOCK:
-            why, name = "round the clock", ""
+            why, name = N_("round the clock"), ""
         steps.append(TraceStep(day, counted, why, name, timedelta(microseconds=ran), timedelta(microseconds=paused)))
     return tuple(steps)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from core.errors import Invalid
 from dispatch.calendar import china_time
-from dispatch.tables import Row, parse_csv, parse_yaml, read_text
+from dispatch.tables import SPREADSHEETS, Row, parse_csv, parse_yaml, read_excel, read_text
+from dispatch.words import N_
 
 _WEEK = 7 * 24 * 60
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
@@ -101,15 +102,15 @@ class Decision:
     def reasons(self) -> list[tuple[str, dict[str, str]]]:
         """The reason for people: English msgids with their parameters."""
         if self.level is Level.TOWN:
-            found = [("No rule answers; the town office of {area} is responsible.", {"area": self.area})]
+            found = [(N_("No rule answers; the town office of {area} is responsible."), {"area": self.area})]
         elif self.level is Level.CENTRE:
-            found = [("No rule and no town office answers; the district centre is responsible.", {})]
+            found = [(N_("No rule and no town office answers; the district centre is responsible."), {})]
         else:
             named = {"rule": self.rule, "category": self.category, "area": self.area}
-            found = [("Rule {rule} for category {category} in area {area}.", named)]
+            found = [(N_("Rule {rule} for category {category} in area {area}."), named)]
             if self.timed:
-                found.append(("The rule holds at this time of the week.", {}))
-        return found + [("{unit} is not active; its deputy answers.", {"unit": code}) for code in self.instead_of]
+                found.append((N_("The rule holds at this time of the week."), {}))
+        return found + [(N_("{unit} is not active; its deputy answers."), {"unit": code}) for code in self.instead_of]
 
 
 def week_mask(rule: Rule) -> int:
@@ -406,7 +407,9 @@ def rules_of(rows: Iterable[Row]) -> list[Rule]:
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Return the rules of a `.csv` file, or of the list `rules` in `.yaml`; raises Invalid with file and line."""
+    """Return the rules of a CSV or Excel file, or of the list `rules` in YAML; raises Invalid with file and line."""
+    if path.suffix.lower() in SPREADSHEETS:
+        return rules_of(read_excel(path))
     text = read_text(path)
     if path.suffix.lower() == ".csv":
         return rules_of(parse_csv(text, file=path.name))

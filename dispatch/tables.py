@@ -1,4 +1,4 @@
-"""Reads the tables that districts edit by hand (YAML and CSV) and remembers on which line each row stood.
+"""Reads the tables that districts edit by hand (YAML, CSV, Excel) and remembers on which line each row stood.
 
 Knows nothing of what a table means: whoever owns the table checks its rows and names the line that is wrong.
 """
@@ -6,16 +6,19 @@ Knows nothing of what a table means: whoever owns the table checks its rows and 
 import csv
 import io
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from python_calamine import CalamineError, CalamineWorkbook
 
 from core.errors import Invalid
 
 #: More than any real table by far; a larger file is a mistake.
 MAX_BYTES = 4_000_000
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
 class Row(dict[str, Any]):
@@ -106,23 +109,57 @@ def parse_yaml(text: str, *, file: str) -> list[Row]:
 def parse_csv(text: str, *, file: str) -> list[Row]:
     """Return the rows of a CSV text with a header line, values stripped; raises Invalid with file and line."""
     reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[Row] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
-        if not header or len(set(header)) != len(header):
-            raise Invalid("{file}, line {line}: the header line is missing or names a column twice.", file=file, line=1)
-        for values in reader:
-            if not any(value.strip() for value in values):
-                continue
-            row = Row(file, reader.line_num)
-            if len(values) != len(header):
-                row.reject(
-                    "{file}, line {line}: {count} values stand under {width} columns.",
-                    count=len(values),
-                    width=len(header),
-                )
-            row.update(zip(header, (value.strip() for value in values), strict=True))
-            rows.append(row)
+        return _rows(((reader.line_num, values) for values in reader), file=file)
     except csv.Error as error:
         raise Invalid("{file}, line {line}: this is not CSV.", file=file, line=reader.line_num) from error
+
+
+def read_excel(path: Path) -> list[Row]:
+    """Return the rows of the first sheet of a spreadsheet with a header line; dates as 2026-10-01, whole numbers plain.
+
+    Raises Invalid with file and line (as the spreadsheet counts them).
+    """
+    try:
+        sheet = CalamineWorkbook.from_path(path).get_sheet_by_index(0)
+        cells = sheet.to_python(skip_empty_area=False)
+    except (CalamineError, OSError, IndexError) as error:
+        raise Invalid("{file} is no spreadsheet that can be read.", file=path.name) from error
+    return _rows(
+        ((line, [_cell(value) for value in values]) for line, values in enumerate(cells, start=1)), file=path.name
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        value = value.date() if value.time() == time() else value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _rows(lines: Iterable[tuple[int, list[str]]], *, file: str) -> list[Row]:
+    """Return numbered lines as rows under the names of the first; lines that are empty throughout are left out."""
+    header: list[str] = []
+    rows: list[Row] = []
+    for line, found in lines:
+        values = [value.strip() for value in found]
+        if not any(values):
+            continue
+        if not header:
+            header = values
+            if len(set(header)) != len(header):
+                raise Invalid("{file}, line {line}: a column is named twice.", file=file, line=line)
+            continue
+        row = Row(file, line)
+        if len(values) != len(header):
+            row.reject(
+                "{file}, line {line}: {count} values stand under {width} columns.",
+                count=len(values),
+                width=len(header),
+            )
+        row.update(zip(header, values, strict=True))
+        rows.append(row)
+    if not header:
+        raise Invalid("{file} does not hold a table.", file=file)
     return rows
