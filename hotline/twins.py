@@ -90,14 +90,13 @@ class TwinIndex:
         """Return how many messages are kept."""
         return len(self._messages)
 
-    def add(
+    def add(  # noqa: PLR0917  text, place, time and category are what a message is, in the order of `find`
         self,
         case_id: Hashable,
         text: str,
         lng: float | None,
         lat: float | None,
         at: datetime,
-        *,
         level1: str | None = None,
     ) -> None:
         """Keep one message under its case.
