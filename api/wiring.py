@@ -1,0 +1,198 @@
+"""Which part is plugged in where: the district's rulebook, intake, notifier, each built once per process.
+
+Everything here follows the district's data: when `district.revision` grows, the next use after a short while builds it
+anew. Threads share what is built; nothing in it changes.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import shapely
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from api.live import LiveFeed, LogOnly
+from core.actor import system
+from core.db import snapshot
+from core.errors import Unavailable
+from core.settings import settings
+from dispatch.outbox import Notifier
+from dispatch.rulebook import Rulebook, read_rulebook, revision
+from grid.locator import load_locator
+from grid.models import District
+from hotline.categories import CategoryTree, Node
+from hotline.classify import Classifier
+from hotline.gazetteer import load_gazetteer
+from hotline.geocode import Geocoder
+from hotline.intake import Intake
+from hotline.twins import TwinIndex
+
+#: How long a process trusts its copy before it asks for the revision again.
+_TRUST_S = 2.0
+#: What the twin index remembers over a restart.
+_TWIN_DAYS, _TWIN_CASES = 30, 20_000
+
+Made = TypeVar("Made")
+
+
+def now() -> datetime:
+    """Return the present, aware, in UTC: the one clock of the program, handed down as an argument everywhere."""
+    return datetime.now(UTC)
+
+
+def districts() -> list[str]:
+    """Return the codes of the districts that this installation serves, in order; empty before the first load."""
+    named = [code for code in settings().district.replace(",", " ").split() if code]
+    if named:
+        return named
+    with snapshot(system("", "wiring")) as session:
+        return list(session.scalars(select(District.district_code).order_by(District.district_code)))
+
+
+def district() -> str:
+    """Return the district that pages serve: the configured one, or the first that is loaded; raises Unavailable."""
+    found = _chosen()
+    if not found:
+        raise Unavailable("No district is loaded; run `make demo` or `wangge load`.")
+    return found
+
+
+@cache
+def _first() -> list[str]:
+    # A list, so that an empty answer is not remembered.
+    return []
+
+
+def _chosen() -> str:
+    known = _first()
+    if not known:
+        known.extend(districts())
+    return known[0] if known else ""
+
+
+@dataclass(slots=True)
+class _Kept(Generic[Made]):
+    revision: int
+    checked: float
+    made: Made
+
+
+class _Follows(Generic[Made]):
+    """A value that is made from a district's data and made anew when those change."""
+
+    def __init__(self, make: Callable[[str], tuple[int, Made]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept[Made]] = {}
+
+    def get(self, code: str) -> Made:
+        kept = self._kept.get(code)
+        if kept is not None and time.monotonic() - kept.checked < _TRUST_S:
+            return kept.made
+        with self._lock:
+            kept = self._kept.get(code)
+            if kept is not None:
+                if time.monotonic() - kept.checked < _TRUST_S:
+                    return kept.made
+                with snapshot(system(code, "wiring")) as session:
+                    now_at = revision(session, code)
+                kept.checked = time.monotonic()
+                if now_at == kept.revision:
+                    return kept.made
+            at, made = self._make(code)
+            self._kept[code] = _Kept(at, time.monotonic(), made)
+            return made
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+def _make_rulebook(code: str) -> tuple[int, Rulebook]:
+    with snapshot(system(code, "wiring")) as session:
+        book = read_rulebook(session, code)
+    return book.revision, book
+
+
+def _make_intake(code: str) -> tuple[int, Intake]:
+    with snapshot(system(code, "wiring")) as session:
+        book = read_rulebook(session, code)
+        gazetteer = load_gazetteer(session, code, outside=book.settings.get("outside", ()))
+        cells = load_locator(session, code)
+        towns = {
+            town: shapely.from_wkb(bytes(shape))
+            for town, shape in session.execute(
+                text(
+                    "SELECT code, ST_AsBinary(geom) FROM area "
+                    "WHERE district_code = :d AND level = 'town' AND geom IS NOT NULL"
+                ),
+                {"d": code},
+            )
+        }
+        twins = _recall_twins(session, code)
+    tree = CategoryTree(Node(node.code, node.name, node.parent or "") for node in book.categories.values())
+    made = Intake(
+        book,
+        places=Geocoder(gazetteer),
+        kinds=Classifier.load(model_file(), tree=tree),
+        cells=cells,
+        twins=twins,
+        towns=towns,
+    )
+    return book.revision, made
+
+
+def _recall_twins(session: Session, code: str) -> TwinIndex:
+    """Return a twin index filled with the recent cases, oldest first."""
+    twins = TwinIndex()
+    rows = session.execute(
+        text(
+            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at FROM cases "
+            "WHERE district_code = :d AND received_at > :since ORDER BY received_at DESC LIMIT :n"
+        ),
+        {"d": code, "since": now() - timedelta(days=_TWIN_DAYS), "n": _TWIN_CASES},
+    ).all()
+    for row in reversed(rows):
+        twins.add(str(row[0]), row[1], row[2], row[3], row[4])
+    return twins
+
+
+_books = _Follows(_make_rulebook)
+_intakes = _Follows(_make_intake)
+
+
+def rulebook(code: str = "") -> Rulebook:
+    """Return the rulebook of a district, by default the one that pages serve."""
+    return _books.get(code or district())
+
+
+def intake(code: str = "") -> Intake:
+    """Return the intake of a district, by default the one that pages serve; seconds at the first call."""
+    return _intakes.get(code or district())
+
+
+def model_file() -> Path | None:
+    """Return the trained classifier of this installation, or None where the shipped one has to do."""
+    path = settings().var / "models" / "classifier.npz"
+    return path if path.exists() else None
+
+
+@cache
+def notifier() -> Notifier:
+    """Return what takes outbox messages out of the house: the live feed on Redis, else the log."""
+    url = settings().broker_url
+    return LiveFeed(url) if url.startswith(("redis", "unix")) else LogOnly()
+
+
+def forget() -> None:
+    """Drop what this process has built; after a fork, and between tests."""
+    _books.forget()
+    _intakes.forget()
+    _first.cache_clear()
+    notifier.cache_clear()

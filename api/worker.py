@@ -1,0 +1,140 @@
+"""The clock and the pump: Celery tasks that relay the outbox, sweep deadlines and keep house.
+
+The broker is a doorbell. Every task asks the database what there is to do, is safe to run twice and in two places, and
+when the broker loses everything the next tick of the clock finds the work again.
+"""
+
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu.exceptions import OperationalError
+
+from api import wiring
+from core.actor import system
+from core.db import forget_engines, transaction
+from core.errors import Unavailable
+from core.settings import settings
+from dispatch import outbox, tallies
+from dispatch.sweep import recompute as recompute_deadlines
+from dispatch.sweep import sweep as sweep_deadlines
+
+_log = logging.getLogger(__name__)
+
+#: Periods of the clock in seconds. A bell rung at every commit makes the relay faster than this.
+_RELAY_S, _SWEEP_S, _NIGHTLY_S = 1.0, 10.0, 24 * 3600.0
+#: Delivered messages are kept this long for who asks what was sent.
+_KEEP_OUTBOX = timedelta(days=30)
+#: One task works at most this long, then leaves the rest to the next tick.
+_SLICE_S = 20.0
+
+app = Celery("wangge", broker=settings().broker_url or None, set_as_current=True)
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=False,
+    task_time_limit=120,
+    task_soft_time_limit=100,
+    worker_hijack_root_logger=False,
+    worker_prefetch_multiplier=1,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_connect_timeout": 1, "socket_timeout": 5, "max_retries": 0},
+    timezone="Asia/Shanghai",
+    # A tick that waited longer than its period is dropped: the next one does its work.
+    beat_schedule={
+        "relay": {"task": "wangge.relay", "schedule": _RELAY_S, "options": {"expires": _RELAY_S}},
+        "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
+        "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
+    },
+)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _after_fork(**_: Any) -> None:
+    forget_engines()
+    wiring.forget()
+
+
+@app.task(name="wangge.relay")  # type: ignore[untyped-decorator]
+def relay() -> int:
+    """Deliver what waits in the outbox of every district; return how many messages went out."""
+    sent, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        while time.monotonic() < end:
+            some = outbox.relay(code, wiring.notifier(), at=wiring.now())
+            sent += some
+            if not some:
+                break
+    return sent
+
+
+@app.task(name="wangge.sweep")  # type: ignore[untyped-decorator]
+def sweep() -> int:
+    """Fire every deadline that has come, in every district; return how many levels were reached."""
+    fired, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        book = wiring.rulebook(code)
+        while time.monotonic() < end:
+            with transaction(system(code, "sweep")) as session:
+                some = sweep_deadlines(session, book, at=wiring.now())
+            fired += some
+            if not some:
+                break
+    return fired
+
+
+@app.task(name="wangge.recompute")  # type: ignore[untyped-decorator]
+def recompute(code: str) -> int:
+    """Recompute the running deadlines of a district after a notice or a limit changed; return how many moved."""
+    book, moved, cursor = wiring.rulebook(code), 0, None
+    while True:
+        with transaction(system(code, "recompute")) as session:
+            some, cursor = recompute_deadlines(session, book, at=wiring.now(), after=cursor)
+        moved += some
+        if cursor is None:
+            return moved
+
+
+@app.task(name="wangge.nightly")  # type: ignore[untyped-decorator]
+def nightly() -> None:
+    """Count the kept figures anew from the cases and drop what was delivered long ago."""
+    for code in wiring.districts():
+        with transaction(system(code, "nightly")) as session:
+            tallies.rebuild(session)
+        while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
+            pass
+
+
+class _Bell:
+    """Rings for the relay, at most once in a short while, and never lets a broken broker disturb the caller."""
+
+    _QUIET_S = 0.03
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending = False
+
+    def ring(self) -> None:
+        """Ask for a relay soon; returns at once."""
+        with self._lock:
+            if self._pending:
+                return
+            self._pending = True
+        timer = threading.Timer(self._QUIET_S, self._send)
+        timer.daemon = True
+        timer.start()
+
+    def _send(self) -> None:
+        with self._lock:
+            self._pending = False
+        try:
+            app.send_task("wangge.relay", expires=5)
+        except (OperationalError, OSError, Unavailable) as error:
+            # The clock will find the work; losing the bell only makes it later.
+            _log.warning("the broker did not hear the bell: %s", error)
+
+
+bell = _Bell()
