@@ -17,7 +17,7 @@ import shapely
 from core.datums import Plane
 from hotline.geocode.addresses import Reading, is_plain_road, read_address, road_names
 from hotline.geocode.model import AreaEntry, Entry
-from hotline.geocode.roads import Road, Spot
+from hotline.geocode.roads import APART_M, APART_PLAIN_M, Road, Sightings, Spot
 from hotline.geocode.writing import PLACE_END, house_number, normalise
 
 #: Places of one name within this distance are one site.
@@ -52,6 +52,13 @@ class Site:
     community_code: str | None
     name: str
     derived: bool = False
+    #: How often the spot is right when the name is meant: landmarks read from one neighbour's address err.
+    sure: float = 1.0
+
+    @property
+    def radius_m(self) -> float:
+        """Return a radius that holds the site."""
+        return max(150.0 if self.derived else 80.0, 1.3 * self.spread_m)
 
 
 @dataclass(slots=True)
@@ -106,8 +113,7 @@ class Gazetteer:
         self.names: dict[str, Name] = {}
         #: Known junctions by the two roads' names in order.
         self.junctions: dict[tuple[str, str], list[Spot]] = {}
-        #: Roads by root, for sections that are not in the register themselves.
-        self._roads: dict[tuple[str, str], Road] = {}
+        self._seen: dict[str, Sightings] = {}
         self._add_areas()
         self._prefixes = self._prefix_pattern()
         #: Last-level types are common words: nobody is at a place that is called only 停车场.
@@ -115,6 +121,9 @@ class Gazetteer:
         for index, row in enumerate(self.rows):
             self._add_row(index, row)
         self._join_suffixes()
+        for seen in self._seen.values():
+            apart = APART_PLAIN_M if is_plain_road(seen.name) else APART_M
+            self._name(seen.name).roads = seen.roads(apart)
         self._add_outside(outside)
         for name in self.names.values():
             self._weigh(name)
@@ -182,7 +191,7 @@ class Gazetteer:
             one, two = sorted(reading.junction)
             self.junctions.setdefault((one, two), []).append(origin)
             for road in (one, two):
-                self._road(road, row.town_code).loose.append(origin)
+                self._sighting(road).add(None, origin, row.town_code)
         if reading.landmark:
             self._name(reading.landmark).derived.append((*origin, row.town_code))
 
@@ -208,30 +217,24 @@ class Gazetteer:
     def _add_to_road(self, phrase: str, town: str, number: int | None, spot: Spot) -> None:
         phrase = self._prefixes.sub("", phrase, count=1) or phrase
         for name in {*(road_names(phrase) or [phrase])}:
-            road = self._road(name, town)
-            if number is None:
-                road.loose.append(spot)
-            else:
-                road.known.setdefault(number, []).append(spot)
+            self._sighting(name).add(number, spot, town)
 
-    def _road(self, name: str, town: str) -> Road:
-        road = self._roads.get((name, town))
-        if road is None:
-            road = self._roads[name, town] = Road(name, town)
-            self._name(name).roads.append(road)
-        return road
+    def _sighting(self, name: str) -> Sightings:
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = Sightings(name)
+        return seen
 
     def _join_suffixes(self) -> None:
-        """Give a road the points of phrases that end with its name: 黄岐广佛路 is 广佛路, in the same town."""
-        for (name, town), road in list(self._roads.items()):
+        """Give a road the points of phrases that end with its name: 黄岐广佛路 is 广佛路, if it lies there too."""
+        for name, seen in list(self._seen.items()):
             for start in range(1, len(name) - 2):
-                shorter = name[start:]
-                target = self._roads.get((shorter, town))
-                if target is not None and not is_plain_road(shorter):
-                    for number, spots in road.known.items():
-                        mine = target.known.setdefault(number, [])
-                        mine += [spot for spot in spots if spot not in mine]
-                    target.loose += [spot for spot in road.loose if spot not in target.loose[:200]]
+                target = self._seen.get(name[start:])
+                if target is not None and not is_plain_road(target.name):
+                    mine = set(target.spots)
+                    for number, spot, town in zip(seen.numbers, seen.spots, seen.towns, strict=True):
+                        if spot not in mine:
+                            target.add(number, spot, town)
                     break
 
     def _add_outside(self, outside: Iterable[str]) -> None:

@@ -1,0 +1,315 @@
+"""What in a text may point to a place: house numbers, junctions, names, and names written wrongly.
+
+Finds and places clues one by one; what they mean together is the geocoder's judgement.
+"""
+
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from hotline.geocode.damaged import Damaged, Likeness
+from hotline.geocode.gazetteer import Gazetteer, Name
+from hotline.geocode.model import AreaEntry, Kind
+from hotline.geocode.roads import Estimate, Road, meeting
+from hotline.geocode.writing import AFTER, BARE_NO, BEFORE, HOUSE_NO, PLACE_END, ROAD_END, root_of_road, to_number
+
+#: Clues of one kind that are kept; the rest of a long text is not looked at.
+MOST = 40
+#: Clauses of a text in which damaged names are looked for, and how much of each.
+_CLAUSES, _CLAUSE_LENGTH = 6, 48
+
+_JOINED = re.compile(r"[与和跟、/交-]$")
+_CROSSING = re.compile(r"(?:的)?(?:交叉|路口|交界|交汇|十字|丁字|红绿灯|转角|拐角)")
+#: A house number may be set apart from its road by these.
+_FILLER = re.compile(r"(?:路段|段|辅路|上|的|,|门牌|沿线){1,2}$")
+_CLAUSE = re.compile(r"[,.。!!??:;\"“”'()]+")
+_PLACELIKE = re.compile(rf"(?:{PLACE_END}|{ROAD_END})|\d号")
+
+
+@dataclass(slots=True)
+class Clue:
+    """One reading of one stretch of the text."""
+
+    start: int
+    end: int
+    kind: Kind
+    name: str
+    #: Metres on the gazetteer's plane.
+    x: float
+    y: float
+    radius: float
+    confidence: float
+    towns: tuple[str, ...]
+    community: str | None
+    why: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Hits:
+    """What the automaton found; positions are in the normalised text."""
+
+    #: Places and roads that do not overlap, in order.
+    names: list[tuple[int, int, Name]] = field(default_factory=list)
+    areas: list[tuple[int, int, list[AreaEntry]]] = field(default_factory=list)
+    #: The longest road that ends at each position.
+    roads: dict[int, tuple[int, Name]] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+
+
+class Finder:
+    """Finds clues by one gazetteer."""
+
+    def __init__(self, gazetteer: Gazetteer) -> None:
+        """Index the gazetteer's names against damage and its roads by root."""
+        self._gazetteer = gazetteer
+        self._likely = [
+            name
+            for name in gazetteer.ordered
+            if not name.outside and not name.areas and len(name.text) >= 3 and (name.distinct >= 0.5 or name.roads)
+        ]
+        self._damaged = Damaged([name.text for name in self._likely])
+        self._roots: dict[str, list[Road]] = {}
+        for name in gazetteer.ordered:
+            if name.roads:
+                self._roots.setdefault(root_of_road(name.text), []).extend(name.roads)
+
+    def scan(self, written: str) -> Hits:
+        """Return the names in a text; of overlapping ones the longest, then the first."""
+        hits = Hits()
+        ordered = self._gazetteer.ordered
+        spans: list[tuple[int, int, int]] = []
+        for last, index in self._gazetteer.automaton.iter(written):
+            name = ordered[index]
+            end = last + 1
+            length = len(name.text)
+            spans.append((-length, end - length, index))
+            if name.roads and (end not in hits.roads or end - length < hits.roads[end][0]):
+                hits.roads[end] = (end - length, name)
+        if not spans:
+            return hits
+        spans.sort()
+        taken = bytearray(len(written))
+        for negative, start, index in spans:
+            end = start - negative
+            # A longer span was there first, so the two ends and the middle of its trace are enough to look at.
+            if taken[start] or taken[end - 1] or 1 in taken[start:end]:
+                continue
+            taken[start:end] = b"\1" * -negative
+            name = ordered[index]
+            if name.outside:
+                hits.outside.append(name.text)
+                continue
+            if name.areas:
+                hits.areas.append((start, end, name.areas))
+            if name.rows or name.derived or name.roads:
+                hits.names.append((start, end, name))
+        hits.names.sort(key=lambda span: span[0])
+        del hits.names[3 * MOST :], hits.areas[3 * MOST :]
+        return hits
+
+    def addresses(self, written: str, hits: Hits) -> list[Clue]:
+        """Return the clues of roads that a house number follows."""
+        clues: list[Clue] = []
+        numbered: set[int] = set()
+        if "号" in written:
+            for found in HOUSE_NO.finditer(written):
+                end, number = found.start(), to_number(found["a"])
+                if end not in hits.roads and (filler := _FILLER.search(written, max(0, end - 4), end)):
+                    end = filler.start()
+                if number is None or end not in hits.roads:
+                    continue
+                numbered.add(end)
+                clues += self._numbered(hits.roads[end], found.end(), number=number, sure=1.0)
+                if len(clues) > MOST:
+                    return clues
+        for end, road in hits.roads.items():
+            if end not in numbered and (bare := BARE_NO.match(written, end)) and int(bare[1]):
+                clues += self._numbered(road, bare.end(), number=int(bare[1]), sure=0.8)
+        return clues[:MOST]
+
+    def junctions(self, written: str, hits: Hits) -> list[Clue]:
+        """Return the clues of two roads that are named as crossing."""
+        if len(hits.roads) < 2:
+            return []
+        clues: list[Clue] = []
+        spans = sorted((start, end, name) for end, (start, name) in hits.roads.items())
+        for (start, end, one), (start2, end2, two) in pairwise(spans):
+            if not (0 < start2 - end <= 2 and _JOINED.search(written[end:start2])):
+                continue
+            sure = 1.0 if _CROSSING.match(written, end2) else 0.75
+            clues += self._crossing((start, end2), one, two, sure=sure)
+            if len(clues) > MOST:
+                break
+        return clues
+
+    def named(self, written: str, hits: Hits, taken: list[tuple[int, int]]) -> list[Clue]:
+        """Return the clues of places, and of roads without a number, outside the stretches already `taken`."""
+        clues: list[Clue] = []
+        ends = {end for _, end, _ in hits.areas} | {end for _, end in taken} | {end for _, end, _ in hits.names}
+        starts = {start for start, _, _ in hits.names} | {start for start, _ in taken}
+        for start, end, name in hits.names:
+            if any(start >= first and end <= last for first, last in taken):
+                continue
+            left = start == 0 or written[start - 1] in BEFORE or start in ends
+            right = end == len(written) or written[end] in AFTER or end in starts
+            trust = name.distinct * (1.0 if left else 0.55) * (1.0 if right else 0.75)
+            if len(name.text) <= 3 and not (left and right):
+                trust *= 0.4
+            if name.rows or name.derived:
+                clues += self._at_sites((start, end), name, trust)
+            elif not name.areas:
+                clues += self._on_roads((start, end), name, trust)
+            if len(clues) > MOST:
+                break
+        return clues[:MOST]
+
+    def similar(self, written: str, hits: Hits) -> list[Clue]:
+        """Return the clues of names that stretches of the text resemble without being them."""
+        clues: list[Clue] = []
+        at, tried = 0, 0
+        for clause in _CLAUSE.split(written):
+            offset = written.find(clause, at)
+            at = offset + len(clause)
+            if len(clause) < 3 or not _PLACELIKE.search(clause):
+                continue
+            tried += 1
+            if tried > _CLAUSES:
+                break
+            short = clause[:_CLAUSE_LENGTH]
+            for like in self._damaged.find(short, least=0.65):
+                if not _is_covered(offset + like.start, offset + like.end, hits):
+                    clues += self._resembling(short, offset, like)
+        return clues[:MOST]
+
+    def unknown_roads(self, written: str, hits: Hits) -> list[Clue]:
+        """Return the clues of roads whose section is not known while another section of the same road is."""
+        clues: list[Clue] = []
+        for found in HOUSE_NO.finditer(written):
+            end = found.start()
+            if end in hits.roads:
+                continue
+            for start in range(max(0, end - 8), end - 2):
+                roads = self._roots.get(root_of_road(written[start:end]))
+                if roads:
+                    clues += [self._other_section((start, found.end()), written[start:end], road) for road in roads[:4]]
+                    break
+        return [clue for clue in clues if clue.radius > 0][:MOST]
+
+    def _other_section(self, span: tuple[int, int], written: str, road: Road) -> Clue:
+        middle = road.middle()
+        if middle is None:
+            return _clue(span, "road", written, 0, 0, 0.0)
+        clue = _clue(span, "road", road.name, middle.x, middle.y, max(600.0, middle.radius_m))
+        clue.confidence = 0.5 * middle.belief
+        clue.towns = tuple(road.towns)
+        clue.why, clue.detail = "address_other_section", {"road": written, "nearest": road.name}
+        return clue
+
+    def _numbered(self, road: tuple[int, Name], end: int, *, number: int, sure: float) -> list[Clue]:
+        """Return one clue for each road of the name that lies somewhere else."""
+        start, name = road
+        clues = []
+        for one in name.roads[:8]:
+            estimate = one.at(number)
+            if estimate is None:
+                continue
+            label = f"{name.text}{number}号"
+            clue = _clue((start, end), "address", label, estimate.x, estimate.y, estimate.radius_m)
+            clue.confidence, clue.towns, clue.why = estimate.belief * sure, tuple(one.towns), estimate.how
+            clue.detail = _detail_of(name.text, number, estimate)
+            clues.append(clue)
+        return clues
+
+    def _crossing(self, span: tuple[int, int], one: Name, two: Name, *, sure: float) -> list[Clue]:
+        label = f"{one.text}与{two.text}交叉口"
+        first, second = sorted((one.text, two.text))
+        clues = []
+        if spots := self._gazetteer.junctions.get((first, second)):
+            x, y = median(spot[0] for spot in spots), median(spot[1] for spot in spots)
+            spread = median(abs(spot[0] - x) + abs(spot[1] - y) for spot in spots)
+            clue = _clue(span, "junction", label, x, y, max(120.0, 1.5 * spread))
+            clue.confidence, clue.why = (0.92 if spread < 200 else 0.6) * sure, "junction_known"
+            clues.append(clue)
+        else:
+            for road in one.roads[:6]:
+                for other in two.roads[:6]:
+                    near = meeting(road, other)
+                    if near is not None:
+                        clue = _clue(span, "junction", label, near.x, near.y, near.radius_m)
+                        clue.confidence, clue.towns, clue.why = near.belief * sure, tuple(road.towns), near.how
+                        clues.append(clue)
+            clues.sort(key=lambda clue: clue.radius)
+        for clue in clues:
+            clue.detail = {"road": one.text, "other": two.text}
+        return clues[:2]
+
+    def _at_sites(self, span: tuple[int, int], name: Name, trust: float) -> list[Clue]:
+        sites = self._gazetteer.sites(name)
+        share = 1.0 if len(sites) == 1 else 1.0 / len(sites) ** 0.8
+        why = "place_named" if len(sites) == 1 else "place_one_of_several"
+        clues = []
+        for site in sites[:12]:
+            clue = _clue(span, "alias" if site.derived else "place", site.name, site.x, site.y, site.radius_m)
+            clue.confidence = trust * share * site.sure
+            clue.towns, clue.community = (site.town_code,), site.community_code
+            clue.why, clue.detail = why, {"name": site.name}
+            clues.append(clue)
+        return clues
+
+    def _on_roads(self, span: tuple[int, int], name: Name, trust: float) -> list[Clue]:
+        clues = []
+        for road in name.roads[:8]:
+            middle = road.middle()
+            if middle is None:
+                continue
+            clue = _clue(span, "road", name.text, middle.x, middle.y, middle.radius_m)
+            # Of several roads of one name the larger is meant more often.
+            share = road.towns.total() / sum(other.towns.total() for other in name.roads)
+            clue.confidence, clue.towns = trust * middle.belief * share, tuple(road.towns)
+            clue.why, clue.detail = "road_named", {"road": name.text}
+            clues.append(clue)
+        return clues
+
+    def _resembling(self, clause: str, offset: int, like: Likeness) -> list[Clue]:
+        name = self._likely[like.index]
+        span = (offset + like.start, offset + like.end)
+        trust = name.distinct * max(0.0, like.score - 0.2)
+        detail = {"written": clause[like.start : like.end], "name": name.text}
+        found = HOUSE_NO.match(clause, like.end) if name.roads else None
+        number = to_number(found["a"]) if found else None
+        if found is not None and number is not None:
+            clues = self._numbered((span[0], name), offset + found.end(), number=number, sure=trust)
+        elif name.rows or name.derived:
+            clues = self._at_sites(span, name, trust)
+        else:
+            clues = self._on_roads(span, name, trust)
+        why = "place_similar" if name.rows or name.derived else "road_similar"
+        for clue in clues:
+            clue.why, clue.detail = why, clue.detail | detail
+        return clues
+
+
+def _clue(span: tuple[int, int], kind: Kind, name: str, *place: float) -> Clue:
+    """Return a clue with what every kind has; `place` is x, y and radius."""
+    x, y, radius = place
+    return Clue(span[0], span[1], kind, name, x, y, radius, 0.0, (), None, "")
+
+
+def _detail_of(road: str, number: int, estimate: Estimate) -> dict[str, Any]:
+    detail: dict[str, Any] = {"road": road, "house_no": number}
+    if estimate.how == "address_between":
+        detail |= {"lower": estimate.lower, "upper": estimate.upper}
+    elif estimate.how in ("address_beyond", "address_near"):
+        detail["nearest"] = estimate.lower
+    return detail
+
+
+def _is_covered(start: int, end: int, hits: Hits) -> bool:
+    """Return whether an exact name covers a stretch about as well, so that it was not written wrongly."""
+    for first, last, name in hits.names:
+        if name.distinct >= 0.3 and min(end, last) - max(start, first) >= 0.6 * (end - start):
+            return True
+    return any(first < end and start < last for first, last, _ in hits.areas)
