@@ -144,10 +144,10 @@ class WorkCalendar:
         )
 
     def index(self, day: date) -> int:
-        """Return the day's place in the arrays; raises Invalid outside FIRST to LAST."""
+        """Return the place of a day (or of a moment's day) in the arrays; raises Invalid outside FIRST to LAST."""
         i = day.toordinal() - _ORIGIN
         if not 0 <= i < len(self.worked):
-            raise Invalid("The date {day} is outside the calendar.", day=day.isoformat())
+            raise Invalid("The date {day} is outside the calendar.", day=str(day))
         return i
 
     def is_working(self, day: date) -> bool:
@@ -164,6 +164,8 @@ class WorkCalendar:
 
     def is_provisional(self, first: date, last: date) -> bool:
         """Return whether any day from `first` to `last` lies in a year whose notice is not loaded."""
+        if first.year == last.year:
+            return first.year not in self.notices
         return any(year not in self.notices for year in range(first.year, last.year + 1))
 
     def why(self, day: date) -> tuple[str, str]:

@@ -158,7 +158,7 @@ def due(start: datetime, limit: Limit, *, work: WorkTime, pauses: Pauses = ()) -
             rest = _after_day(work, begin) - origin
             at = _run(work, origin, rest or work.per_day, stops)
     counted = limit.count not in (Count.AT_ONCE, Count.CLOCK_HOURS)
-    provisional = counted and work.calendar.is_provisional(begin.date(), at.date())
+    provisional = counted and work.calendar.is_provisional(begin, at)
     return Due(at, provisional, begin, limit, work, stops)
 
 
@@ -206,7 +206,7 @@ def _run(measure: Measure, origin: int, amount: int, pauses: tuple[tuple[datetim
 
 def _after_day(work: WorkTime, moment: datetime) -> int:
     """Return the place on the working line where the moment's day is over."""
-    return work.calendar.before[work.calendar.index(moment.date()) + 1] * work.per_day
+    return work.calendar.before[work.calendar.index(moment) + 1] * work.per_day
 
 
 def _trace(found: Due) -> tuple[TraceStep, ...]:

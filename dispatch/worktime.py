@@ -67,9 +67,10 @@ class WorkTime:
     def at(self, moment: datetime) -> int:
         """Return the working time from the calendar's first day until an aware moment; raises Invalid."""
         local = china_time(moment)
-        i = self.calendar.index(local.date())
-        place = self.calendar.before[i] * self.per_day
-        if self.calendar.worked[i]:
+        calendar = self.calendar
+        i = calendar.index(local)
+        place = calendar.before[i] * self.per_day
+        if calendar.worked[i]:
             now = day_us(local)
             for start, end, earlier in self._spans:
                 if now <= start:
@@ -96,8 +97,7 @@ class WorkTime:
 
     def moment(self, index: int, us: int) -> datetime:
         """Return the moment of a day (its place in the calendar's arrays) and a time of day."""
-        midnight = datetime.fromordinal(_ORIGIN + index).replace(tzinfo=CHINA)
-        return midnight + timedelta(microseconds=us)
+        return _FIRST_MIDNIGHT + timedelta(index, 0, us)
 
     def is_office_time(self, moment: datetime) -> bool:
         """Return whether somebody is at work, both ends of the office hours included."""
@@ -113,7 +113,8 @@ class WorkTime:
         return FIRST + timedelta(self.calendar.days[number])
 
 
-_ORIGIN = FIRST.toordinal()
+#: Adding to a time with a zone moves the wall clock, which is right here: no day of the calendar is cut or doubled.
+_FIRST_MIDNIGHT = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=CHINA)
 
 
 def standing(measure: Measure, pauses: Pauses) -> list[tuple[int, int]]:
