@@ -20,7 +20,7 @@ from dispatch.deadlines import move_unit
 from dispatch.limits import Due, due
 from dispatch.models import Assignment, Case, Deadline, DeadlineChange
 from dispatch.rulebook import Rulebook
-from grid.ground import whereabouts
+from grid.whereabouts import whereabouts
 
 _KINDS = ("complaint", "help", "enquiry", "suggestion", "praise")
 _URGENCIES = ("emergency", "utilities", "ordinary")
