@@ -65,10 +65,10 @@ class Finder:
     def __init__(self, gazetteer: Gazetteer) -> None:
         """Index the gazetteer's names against damage and its roads by root."""
         self._gazetteer = gazetteer
+        #: Lengths of the names by the automaton's index; negative for roads, so that one look tells both.
+        self._lengths = [-len(name.text) if name.roads else len(name.text) for name in gazetteer.ordered]
         self._likely = [
-            name
-            for name in gazetteer.ordered
-            if not name.outside and not name.areas and len(name.text) >= 3 and (name.distinct >= 0.5 or name.roads)
+            name for name in gazetteer.ordered if not name.outside and not name.areas and _may_be_damaged(name)
         ]
         self._damaged = Damaged([name.text for name in self._likely])
         self._roots: dict[str, list[Road]] = {}
@@ -79,18 +79,21 @@ class Finder:
     def scan(self, written: str) -> Hits:
         """Return the names in a text; of overlapping ones the longest, then the first."""
         hits = Hits()
-        ordered = self._gazetteer.ordered
+        ordered, lengths, roads = self._gazetteer.ordered, self._lengths, hits.roads
         spans: list[tuple[int, int, int]] = []
         for last, index in self._gazetteer.automaton.iter(written):
-            name = ordered[index]
-            end = last + 1
-            length = len(name.text)
-            spans.append((-length, end - length, index))
-            if name.roads and (end not in hits.roads or end - length < hits.roads[end][0]):
-                hits.roads[end] = (end - length, name)
+            length = lengths[index]
+            if length < 0:
+                start = last + 1 + length
+                if last + 1 not in roads or start < roads[last + 1][0]:
+                    roads[last + 1] = (start, ordered[index])
+                spans.append((length, start, index))
+            else:
+                spans.append((-length, last + 1 - length, index))
         if not spans:
             return hits
-        spans.sort()
+        if len(spans) > 1:
+            spans.sort()
         taken = bytearray(len(written))
         for negative, start, index in spans:
             end = start - negative
@@ -122,12 +125,14 @@ class Finder:
                 if number is None or end not in hits.roads:
                     continue
                 numbered.add(end)
-                clues += self._numbered(hits.roads[end], found.end(), number=number, sure=1.0)
+                sure = self._whole_road(written, hits, hits.roads[end])
+                clues += self._numbered(hits.roads[end], found.end(), number=number, sure=sure)
                 if len(clues) > MOST:
                     return clues
         for end, road in hits.roads.items():
             if end not in numbered and (bare := BARE_NO.match(written, end)) and int(bare[1]):
-                clues += self._numbered(road, bare.end(), number=int(bare[1]), sure=0.8)
+                sure = 0.8 * self._whole_road(written, hits, road)
+                clues += self._numbered(road, bare.end(), number=int(bare[1]), sure=sure)
         return clues[:MOST]
 
     def junctions(self, written: str, hits: Hits) -> list[Clue]:
@@ -168,20 +173,21 @@ class Finder:
 
     def similar(self, written: str, hits: Hits) -> list[Clue]:
         """Return the clues of names that stretches of the text resemble without being them."""
-        clues: list[Clue] = []
-        at, tried = 0, 0
+        clauses: list[tuple[bool, int, str]] = []
+        at = 0
         for clause in _CLAUSE.split(written):
             offset = written.find(clause, at)
             at = offset + len(clause)
-            if len(clause) < 3 or not _PLACELIKE.search(clause):
-                continue
-            tried += 1
-            if tried > _CLAUSES:
+            if len(clause) >= 3:
+                clauses.append((not _PLACELIKE.search(clause), offset, clause[:_CLAUSE_LENGTH]))
+            if len(clauses) > 4 * _CLAUSES:
                 break
-            short = clause[:_CLAUSE_LENGTH]
-            for like in self._damaged.find(short, least=0.65):
+        # Of a long text the clauses with a word for a place come first.
+        clues: list[Clue] = []
+        for _, offset, clause in sorted(clauses)[:_CLAUSES]:
+            for like in self._damaged.find(clause, least=0.65):
                 if not _is_covered(offset + like.start, offset + like.end, hits):
-                    clues += self._resembling(short, offset, like)
+                    clues += self._resembling(clause, offset, like)
         return clues[:MOST]
 
     def unknown_roads(self, written: str, hits: Hits) -> list[Clue]:
@@ -207,6 +213,14 @@ class Finder:
         clue.towns = tuple(road.towns)
         clue.why, clue.detail = "address_other_section", {"road": written, "nearest": road.name}
         return clue
+
+    def _whole_road(self, written: str, hits: Hits, road: tuple[int, Name]) -> float:
+        """Return how surely a road's name is not only the end of another's: 聚龙工业区中心路 is not any 中心路."""
+        start, name = road
+        begins = start == 0 or written[start - 1] in BEFORE or any(last == start for _, last, _ in hits.areas)
+        if name.plain:
+            return 0.7 if begins else 0.35
+        return 1.0 if begins else 0.85
 
     def _numbered(self, road: tuple[int, Name], end: int, *, number: int, sure: float) -> list[Clue]:
         """Return one clue for each road of the name that lies somewhere else."""
@@ -296,6 +310,13 @@ def _clue(span: tuple[int, int], kind: Kind, name: str, *place: float) -> Clue:
     """Return a clue with what every kind has; `place` is x, y and radius."""
     x, y, radius = place
     return Clue(span[0], span[1], kind, name, x, y, radius, 0.0, (), None, "")
+
+
+def _may_be_damaged(name: Name) -> bool:
+    """Return whether a name is telling enough to be looked for among misspellings."""
+    if name.roads:
+        return len(name.text) >= 3
+    return name.distinct >= 0.5 and (len(name.text) >= 5 or (name.fixed and len(name.text) >= 3))
 
 
 def _detail_of(road: str, number: int, estimate: Estimate) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pypinyin import Style, lazy_pinyin
-from rapidfuzz.distance import Indel, Levenshtein
+from rapidfuzz.distance import Levenshtein
 from rapidfuzz.fuzz import partial_ratio_alignment
 
 from hotline.geocode.writing import PLACE_END, ROAD_END
@@ -109,14 +109,20 @@ class Damaged:
         edits, start, end = best
         if "".join(_EXACT.findall(written[start:end])) != self._marks[index]:
             return None
+        if not self._is_told_by(index, edits, end - start):
+            return None
         # Endings are shared by half of all names: a slip weighs against what is left without them.
         score = 1 - edits / (self._stems[index] + 1)
         return Likeness(index, score, start, end)
 
-
-def alike(one: str, two: str) -> float:
-    """Return how alike two names are written, 0 to 1."""
-    return float(Indel.normalized_similarity(one, two))
+    def _is_told_by(self, index: int, edits: int, length: int) -> bool:
+        """Return whether enough of a name is left: of three characters every sound, of four one may differ."""
+        size = len(self._names[index])
+        if size <= 3:
+            return edits == 0
+        if size == 4:
+            return edits == 0 or (edits == 1 and length == size and self._stems[index] < size)
+        return edits <= max(1, size // 4)
 
 
 def _pairs(text: str) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import ahocorasick
 import numpy as np
+import rjieba
 import shapely
 
 from core.datums import Plane
@@ -25,10 +26,13 @@ _SITE_M = 350.0
 #: A name with more rows than this is a chain; the rest of its rows are not looked at.
 _CHAIN = 60
 
+_PARTS = re.compile(r".{2,}?(?:省|自治区|市|自治州|州|盟|地区)")
 _BRANCH = re.compile(r"(?P<base>[^()]{2,})\((?P<inner>[^()]{2,})\)")
 _BRANCH_END = re.compile(r"(?:分店|总店|专卖店|旗舰店|体验店|直营店|店|分行|支行|营业部|专柜)$")
 _GATE = re.compile(r"(?:[东南西北正侧后]?\d*门|出?入?口|出入口|\d+号.*|.*[栋座楼区期])$")
 _ENDS_AS_PLACE = re.compile(rf"(?:{PLACE_END})$")
+#: What covers more ground than a point tells.
+_WIDE = re.compile(r"(?:村|社区|工业园|工业区|产业园|科技园|园区|基地|风景区|山)$")
 _COMMUNITY_END = re.compile(r"(?:社区居民委员会|社区居委会|村民委员会|居民委员会|居委会|村委会|社区|村)$")
 _TOWN_END = re.compile(r"(?:街道办事处|街道|镇|乡)$")
 #: Words that by themselves name nothing in particular.
@@ -58,7 +62,8 @@ class Site:
     @property
     def radius_m(self) -> float:
         """Return a radius that holds the site."""
-        return max(150.0 if self.derived else 80.0, 1.3 * self.spread_m)
+        least = 400.0 if _WIDE.search(self.name) else 150.0 if self.derived else 80.0
+        return max(least, 1.3 * self.spread_m)
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class Name:
     outside: bool = False
     #: 0 to 1: how surely these characters in a text are this name and not ordinary words.
     distinct: float = 0.0
+    #: A road's name that many roads have.
+    plain: bool = False
     #: The name ends as names of estates, parks and schools do.
     fixed: bool = False
     #: Worked out by `Gazetteer.sites` at the first question.
@@ -97,13 +104,15 @@ class Gazetteer:
     ) -> None:
         """Index the rows.
 
-        district, city: their names as residents write them, `南海区` and `佛山市`.
+        district, city: names as residents write them, `南海区` and `佛山市` or `广东省佛山市`.
         boundary: EPSG:4490; not needed, but an answer beyond it is never given where it is there.
         outside: names of districts, cities and provinces elsewhere; those that are also names here are dropped.
         """
         self.rows = list(entries)
         self.areas = list(areas)
-        self.district, self.city = normalise(district), normalise(city)
+        self.district = normalise(district)
+        #: City, province and whatever else a resident may put before an address.
+        self.cities = _PARTS.findall(normalise(city))
         self.boundary = boundary
         lng_lat = np.array([(row.lng, row.lat) for row in self.rows], dtype=np.float64).reshape(-1, 2)
         middle = np.median(lng_lat, axis=0) if len(self.rows) else _middle_of(self.areas)
@@ -166,9 +175,11 @@ class Gazetteer:
         """Return the pattern of what may stand before an address proper: city, district, town."""
         towns = [normalise(area.name) for area in self.areas if area.level == "town"]
         stems = [_TOWN_END.sub("", name) for name in towns]
-        parts = sorted({*towns, *stems, self.district, self.city} - {""}, key=len, reverse=True)
+        parts = sorted({*towns, self.district, *self.cities} - {""}, key=len, reverse=True)
         known = "|".join(map(re.escape, parts)) or "(?!)"
-        return re.compile(rf"^(?:[一-鿿]{{2,3}}省)?(?:{known}|街道|镇(?=.))*")
+        # A bare stem may begin a road's own name: 里水大道 must not lose its head.
+        bare = "|".join(map(re.escape, sorted(set(stems) - {""}))) or "(?!)"
+        return re.compile(rf"^(?:[一-鿿]{{2,3}}省)?(?:{known}|(?:{bare})(?!.{{0,2}}[路街道])|街道|镇(?=.))*")
 
     def _add_row(self, index: int, row: Entry) -> None:
         for form in self._forms(row):
@@ -238,10 +249,11 @@ class Gazetteer:
                     break
 
     def _add_outside(self, outside: Iterable[str]) -> None:
-        ours = {self.district, self.city}
+        ours = {self.district, *self.cities}
         for given in outside:
             name = normalise(given)
-            if len(name) >= 3 and name not in ours and name not in self.names:
+            # A province says little: companies and schools everywhere carry its name.
+            if len(name) >= 3 and not name.endswith(("省", "自治区")) and name not in ours and name not in self.names:
                 self._name(name).outside = True
 
     def _name(self, text: str) -> Name:
@@ -257,17 +269,22 @@ class Gazetteer:
         if name.areas or name.outside:
             name.distinct = 1.0
         elif name.roads and len(text) >= 3:
-            name.distinct = 0.4 if is_plain_road(text) else 0.9
+            name.plain = is_plain_road(text)
+            name.distinct = 0.4 if name.plain else 0.9
         elif not name.rows and name.derived and not name.roads:
             # A landmark that one address alone leans on may be a misreading.
             sure = 0.75 if len(name.derived) > 1 else 0.55
-            name.distinct = 0.0 if _COMMON.fullmatch(text) or len(text) < 3 else sure
+            word = len(text) < 3 or _COMMON.fullmatch(text) or len(rjieba.cut(text)) == 1
+            name.distinct = 0.0 if word else sure
         elif name.rows:
-            by_length = {2: 0.3, 3: 0.6, 4: 0.8}.get(len(text), 0.92)
+            by_length = {2: 0.25, 3: 0.65, 4: 0.82}.get(len(text), 0.92)
             if text in self._types or _COMMON.fullmatch(text):
                 by_length = 0.12
             elif not name.fixed:
                 by_length *= 0.85
+            if len(text) <= 4 and not name.fixed and len(rjieba.cut(text)) == 1:
+                # A dictionary word is more often meant as the word than as the shop that borrowed it.
+                by_length *= 0.4
             name.distinct = by_length
 
     def _automaton(self) -> Any:

@@ -19,7 +19,7 @@ from hotline.geocode.writing import normalise
 #: Below this a guess is not given.
 LEAST = 0.22
 #: Above this no damaged names are looked for.
-_ENOUGH = 0.5
+_ENOUGH = 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
 _SURE_ABROAD = 0.75
 #: Two clues nearer than this, in metres, speak of the same place; further than the second, of two places.
@@ -30,7 +30,7 @@ _BORDER = 0.006
 _PIXELS = 400_000
 
 #: Names that their publisher scrambled, and provinces and cities spelt out.
-_FOREIGN = re.compile(r"(?<![a-z0-9])[a-z]\d{0,2}[市县区州](?![a-z])|西地省|[一-鿿]{2}省[一-鿿]{2,3}市")
+_FOREIGN = re.compile(r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省[一-鿿]{2,3}市")
 _MATTER = re.compile(r"(?:位于|地址|地点|发生|反映|投诉|举报|就在|坐落)[^,。]{0,6}$")
 _HOME = re.compile(r"(?:我住|家住|住在|居住|户籍|我是|老家|上班)[^,。]{0,6}$")
 
@@ -42,9 +42,8 @@ class Geocoder:
         """Prepare for a gazetteer; the index of damaged names is built here too."""
         self.gazetteer = gazetteer
         self._finder = Finder(gazetteer)
-        self._boundary = gazetteer.boundary
-        if self._boundary is not None:
-            shapely.prepare(self._boundary)
+        outline = gazetteer.boundary
+        self._inside = None if outline is None else Locator(["in"], np.array([outline], dtype=object), pixels=_PIXELS)
         shaped = [area for area in gazetteer.areas if area.polygon is not None]
         self._towns = {area.code: area.polygon for area in shaped if area.level == "town"}
         shapely.prepare(list(self._towns.values()))
@@ -76,20 +75,20 @@ class Geocoder:
         if clues:
             self._hear_areas(clues, hits)
             clues = _support(clues, written)
-        if not (foreign and not ours) and (not clues or clues[0].confidence < _ENOUGH):
+        if (ours or not foreign) and (not clues or clues[0].confidence < _ENOUGH):
             more = finder.similar(written, hits)
             if "号" in written:
                 more += finder.unknown_roads(written, hits)
             if more:
                 self._hear_areas(more, hits)
                 clues = _support(clues + more, written)
-        if foreign and not ours and (not clues or clues[0].confidence * 0.8 < _SURE_ABROAD):
+        if foreign and not ours and not _is_sure_abroad(clues):
             return Answer("outside", (), "elsewhere_named", {"name": foreign[0]})
         return self._answer(clues, hits)
 
     def _names_us(self, written: str) -> bool:
-        district, city = self.gazetteer.district, self.gazetteer.city
-        return bool(district and district in written) or bool(city and city in written)
+        district = self.gazetteer.district
+        return bool(district and district in written) or any(name in written for name in self.gazetteer.cities)
 
     def _hear_areas(self, clues: list[Clue], hits: Hits) -> None:
         """Change the confidence of clues by the towns and communities that the text names."""
@@ -162,9 +161,10 @@ class Geocoder:
 
     def _match(self, clue: Clue) -> Match | None:
         """Return the clue as an answer; None where it lies beyond the district's boundary."""
-        ((lng, lat),) = self.gazetteer.plane.to_degrees([(clue.x, clue.y)]).tolist()
+        plane = self.gazetteer.plane
+        lng, lat = clue.x / plane.per_lng + plane.lng, clue.y / plane.per_lat + plane.lat
         is_area = clue.kind in ("town", "community")
-        if self._boundary is not None and not is_area and not shapely.intersects_xy(self._boundary, lng, lat):
+        if self._inside is not None and not is_area and self._inside.locate(lng, lat) is None:
             return None
         town = clue.towns[0] if clue.towns else ""
         community = clue.community
@@ -185,9 +185,17 @@ class Geocoder:
         )
 
 
+def _is_sure_abroad(clues: list[Clue]) -> bool:
+    """Return whether clues count although a place elsewhere is named: a name alone may be anywhere in the country."""
+    if not clues:
+        return False
+    best = clues[0]
+    return best.confidence >= (0.5 if best.kind in ("address", "junction") else _SURE_ABROAD)
+
+
 def _support(clues: list[Clue], written: str) -> list[Clue]:
     """Return the clues, likeliest first, after they supported and contradicted one another; near ones become one."""
-    ranked = sorted(clues, key=lambda clue: -clue.confidence)[:MOST]
+    ranked = _once(sorted(clues, key=lambda clue: (-clue.confidence, clue.start)))[:MOST]
     if len(ranked) == 1:
         return ranked
     heard = []
@@ -215,3 +223,15 @@ def _support(clues: list[Clue], written: str) -> list[Clue]:
         if all(math.hypot(clue.x - kept.x, clue.y - kept.y) > 200 for kept in merged):
             merged.append(clue)
     return merged
+
+
+def _once(clues: list[Clue]) -> list[Clue]:
+    """Return the clues without repeats: a name that is said twice is not better known for it."""
+    seen: set[tuple[str, float, float]] = set()
+    kept = []
+    for clue in clues:
+        key = (clue.name, clue.x, clue.y)
+        if key not in seen:
+            seen.add(key)
+            kept.append(clue)
+    return kept
