@@ -164,9 +164,9 @@ def draw(session: Session, layer: str, tile: Tile, *, at: datetime) -> bytes:
         units = float(4096 * 2**tile.z)
         bound |= {"at": at, "most": MOST_CASES, "units": units, "left": tile.x * 4096.0, "top": tile.y * 4096.0}
         # Who sees a part only gets the first ones: kept counts would tell of the rest.
-        bound["singly"] = not _sees_whole(actor)
+        bound["singly"] = not sees_whole(actor)
         mvt, crowded = session.execute(_STATEMENTS[layer], bound).one()
-        return _heat(session, tile, "crowd") if crowded and _sees_whole(actor) else bytes(mvt)
+        return _heat(session, tile, "crowd") if crowded and sees_whole(actor) else bytes(mvt)
     bound |= {"z": tile.z, "x": tile.x, "y": tile.y}
     if layer in _LEVELS:
         bound |= {"layer": layer, "level": _LEVELS[layer]}
@@ -178,12 +178,13 @@ def check(actor: Actor, layer: str) -> None:
     if layer not in LAYERS:
         raise NotFound("There is no such layer.")
     # Kept counts are not cut to a town or a unit; those who see a part only may not see the whole's counts.
-    allowed = _sees_whole(actor) if layer == "heat" else layer in GROUND or actor.role in VIEWERS
+    allowed = sees_whole(actor) if layer == "heat" else layer in GROUND or actor.role in VIEWERS
     if not allowed:
         raise Forbidden("Your role may not see this layer of the map.")
 
 
-def _sees_whole(actor: Actor) -> bool:
+def sees_whole(actor: Actor) -> bool:
+    """Return whether an actor sees the whole district and so may see counts that are not cut to a part."""
     return actor.role in WIDE and not actor.town
 
 
@@ -217,10 +218,10 @@ def stamp(session: Session, *, at: datetime) -> Stamp:
 
 
 def _heat(session: Session, tile: Tile, layer: str) -> bytes:
-    """Return kept counts of all cases, 16 to 256 pixels a side; fewer only nearer than they are kept."""
+    """Return kept counts of all cases, 32 to 256 pixels a side; fewer only nearer than they are kept."""
     if tile.z < FIRST_ZOOM["heat"]:
         return b""
-    zoom = next((zoom for zoom in ZOOMS if zoom >= tile.z + 4), ZOOMS[-1])
+    zoom = next((zoom for zoom in ZOOMS if zoom >= tile.z + 5), ZOOMS[-1])
     if tile.z > zoom:
         return b""
     side = 2 ** (zoom - tile.z)
