@@ -15,12 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
-from api import security
+from api import security, wiring
 from api.errors import SignInNeeded
 from core.actor import Actor, Role, citizen, system
 from core.db import snapshot, transaction
-from core.errors import Forbidden, Invalid, Unavailable, WanggeError
-from core.settings import settings
+from core.errors import Forbidden, Invalid, WanggeError
 from grid import accounts
 from grid.models import District
 
@@ -44,10 +43,7 @@ _HERE_S = 10.0
 
 def district() -> str:
     """Return the 6-digit code of the district served; raises Unavailable where none is set or loaded."""
-    code = settings().district
-    if not code:
-        raise Unavailable("No district is loaded; run `make demo` or `wangge load`.")
-    return code
+    return wiring.district()
 
 
 def here() -> Here:

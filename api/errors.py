@@ -157,6 +157,9 @@ def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     # Starlette's own details are English phrases; ours are translated already.
     own = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
+    if error.status_code == 400 and own.startswith("Part exceeded"):
+        # The parser of forms stops at a field that is longer than any text.
+        return answer(request, status=413)
     if error.status_code == 400 and own and own.isascii():
         own = say("The form or document that was sent is damaged or incomplete.")
     return answer(request, status=error.status_code, detail=own, headers=error.headers)

@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from markupsafe import Markup, escape
 
 from core.settings import ROOT
+from dispatch.process import processes
 
 #: Languages offered, the default first.
 LANGUAGES = ("zh", "en")
@@ -28,8 +29,10 @@ LANGUAGE: ContextVar[str] = ContextVar("language", default="zh")
 _PO = Path(__file__).parent / "locale" / "zh_CN.po"
 _PACKAGES = ("core", "grid", "dispatch", "hotline", "maps", "api")
 _ERRORS = {"NotFound", "Forbidden", "Conflict", "Invalid", "Unavailable"}
-#: Calls whose first argument is a text that a person reads; `label=` and `message=` keywords are such texts, too.
+#: Calls whose first argument is a text that a person reads.
 _MARKS = {"_", "gettext", "ngettext", "N_"}
+#: Lists that texts for people are gathered in, in packages that know nothing of languages.
+_LISTS = {"doubts"}
 
 
 def N_(msgid: str) -> str:  # noqa: N802  the customary name of the mark that extraction looks for
@@ -88,6 +91,11 @@ def texts() -> Iterator[tuple[str, str]]:
                 continue
             for line, part in _of_module(ast.parse(path.read_text(encoding="utf-8"))):
                 yield part, f"{name}:{line}"
+    for process in processes().values():
+        where = f"dispatch/processes/{process.name}.yaml:1"
+        yield process.label, where
+        for labelled in (*process.states.values(), *process.steps):
+            yield from ((labelled.label, where), (labelled.meaning, where))
 
 
 def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -98,17 +106,26 @@ def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
         and any(isinstance(base, ast.Name) and base.id in _ERRORS for base in node.bases)
     }
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            # Tables of reasons in packages that know nothing of languages.
+            if any(isinstance(target, ast.Name) and target.id == "WHY" for target in node.targets):
+                yield from ((v.lineno, v.value) for v in node.value.values if isinstance(v, ast.Constant))
+            continue
         if not isinstance(node, ast.Call):
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         given = node.args[:1] if name in errors | _MARKS | {"say"} else []
         if name == "ngettext":
             given = node.args[:2]
-        if name == "Step":
-            given = [word.value for word in node.keywords if word.arg == "label"]
+        if name == "append" and isinstance(node.func, ast.Attribute) and _name(node.func.value) in _LISTS:
+            given = node.args[:1]
         for value in given:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield node.lineno, value.value
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def untranslated() -> list[str]:

@@ -107,6 +107,17 @@ def _read(purpose: str, value: str, age_s: int) -> list[Any] | None:
     return payload if isinstance(payload, list) else None
 
 
+def sign_text(purpose: str, text: str) -> str:
+    """Return a short text signed for one purpose, fit for an address or a cookie."""
+    return _signed(purpose, [text])
+
+
+def read_text(purpose: str, signed: str, age_s: int) -> str | None:
+    """Return a signed text; None when it is forged, stale or for another purpose."""
+    payload = _read(purpose, signed, age_s)
+    return str(payload[0]) if payload else None
+
+
 def new_visit() -> str:
     """Return a fresh random visit, 128 bits."""
     return secrets.token_urlsafe(16)
@@ -159,7 +170,7 @@ class Gate:
         for name, values in PREFERENCES.items():
             asked, kept = connection.query_params.get(name), connection.cookies.get(f"wg_{name}")
             if asked in values:
-                cookies.append(_cookie(f"wg_{name}", asked, age_s=365 * 86400))
+                cookies.append(cookie(f"wg_{name}", asked, age_s=365 * 86400))
             state[name] = next((value for value in (asked, kept) if value in values), values[0])
         token = LANGUAGE.set(state["lang"])
 
@@ -175,8 +186,8 @@ class Gate:
                         headers.append((b"cache-control", b"no-store"))
                     sets = any(VISIT_COOKIE.encode() in v for n, v in headers if n.lower() == b"set-cookie")
                     if fresh and not sets:
-                        cookies.append(_cookie(VISIT_COOKIE, visit))
-                headers += [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies]
+                        cookies.append(cookie(VISIT_COOKIE, visit))
+                headers += [(b"set-cookie", value.encode("latin-1")) for value in cookies]
             await send(message)
 
         try:
@@ -219,7 +230,8 @@ def _header(scope: Scope, name: bytes) -> bytes:
     return next((bytes(value) for key, value in scope["headers"] if key == name), b"")
 
 
-def _cookie(name: str, value: str, *, age_s: int | None = None) -> str:
+def cookie(name: str, value: str, *, age_s: int | None = None) -> str:
+    """Return the Set-Cookie value of one of ours: not readable by scripts, not sent from other sites' forms."""
     parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
     if age_s is not None:
         parts.append(f"Max-Age={age_s}")
@@ -230,8 +242,8 @@ def _cookie(name: str, value: str, *, age_s: int | None = None) -> str:
 
 def session_cookies(session: str | None, visit: str) -> list[str]:
     """Return the Set-Cookie values of signing in (`session`) or out (None), with the visit changed."""
-    kept = _cookie(SESSION_COOKIE, session or "", age_s=SESSION_S if session else 0)
-    return [kept, _cookie(VISIT_COOKIE, visit)]
+    kept = cookie(SESSION_COOKIE, session or "", age_s=SESSION_S if session else 0)
+    return [kept, cookie(VISIT_COOKIE, visit)]
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -46,8 +46,11 @@ def _no_network() -> Iterator[None]:
 
 
 def _fresh_caches() -> None:
+    from api import deps, wiring
     from core import crypto, db, settings
 
+    wiring.forget()
+    deps.forget_here()
     db.engine.cache_clear()
     crypto.derived_key.cache_clear()
     settings.settings.cache_clear()

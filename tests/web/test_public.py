@@ -1,0 +1,200 @@
+"""The resident's face: report, receipt, progress, rating; what anybody sees and what only the reporter sees."""
+
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from core.ids import new_id
+from tests import tiny
+from tests.web.conftest import csrf
+
+pytestmark = pytest.mark.web
+RUBBISH = "滨湖路18号门口的垃圾三天没有清运，味道很大，苍蝇很多，请尽快处理。"
+
+
+def send(client: TestClient, text: str = RUBBISH, **fields: object) -> str:
+    """Send a report and return its receipt page."""
+    form = {"text": text, "key": str(new_id()), "csrf_token": csrf(client)} | fields
+    answer = client.post("/report", data=form)
+    assert answer.status_code == 303, answer.text
+    receipt = client.get(answer.headers["location"])
+    assert receipt.status_code == 200, receipt.text
+    return receipt.text
+
+
+def number_of(receipt: str) -> str:
+    found = re.search(r'id="number">([^<]+)<', receipt)
+    assert found
+    return found[1].replace(" ", "")
+
+
+def code_of(receipt: str) -> str:
+    found = re.search(r'id="code">(\w{6})<', receipt)
+    assert found
+    return found[1]
+
+
+def test_a_report_gives_a_number_a_code_and_what_happens_next(client: TestClient) -> None:
+    receipt = send(client)
+    assert len(number_of(receipt)) == 15
+    assert code_of(receipt)
+
+
+def test_the_same_key_twice_is_one_report(client: TestClient) -> None:
+    key = str(new_id())
+    assert number_of(send(client, key=key)) == number_of(send(client, key=key))
+
+
+def test_number_alone_shows_steps_and_nothing_personal(client: TestClient) -> None:
+    number = number_of(send(client, name="王小试", phone="13800138000"))
+    client.cookies.clear()
+    shown = client.get(f"/progress/{number}").text
+    assert "苍蝇" not in shown
+    assert "王" not in shown.replace("网", "")
+    assert "13800138000" not in shown
+
+
+def test_number_and_code_open_the_own_view(client: TestClient) -> None:
+    receipt = send(client)
+    client.cookies.clear()
+    form = {"number": number_of(receipt), "code": code_of(receipt).lower(), "csrf_token": csrf(client)}
+    answer = client.post("/progress", data=form)
+    assert answer.status_code == 303
+    assert "苍蝇" in client.get(answer.headers["location"]).text
+
+
+def test_a_wrong_code_opens_nothing_and_is_counted(client: TestClient) -> None:
+    number = number_of(send(client))
+    client.cookies.clear()
+    token = csrf(client)
+    for _ in range(10):
+        answer = client.post("/progress", data={"number": number, "code": "AAAAAA", "csrf_token": token})
+        assert answer.status_code == 404
+    answer = client.post("/progress", data={"number": number, "code": "AAAAAA", "csrf_token": token})
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_mistyped_number_is_named_as_such(client: TestClient) -> None:
+    answer = client.post("/progress", data={"number": "202611210000010", "csrf_token": csrf(client)})
+    assert answer.status_code == 404
+    assert "核对" in answer.text
+
+
+def test_only_the_reporter_may_rate(client: TestClient) -> None:
+    number = number_of(send(client))
+    client.cookies.clear()
+    form = {"version": 1, "satisfaction": "5", "solved": "yes", "csrf_token": csrf(client)}
+    assert client.post(f"/progress/{number}/rate", data=form).status_code == 403
+
+
+def test_rating_an_answered_matter_closes_it_and_counts_once(
+    client: TestClient, answered: Callable[[str], None]
+) -> None:
+    receipt = send(client)
+    number = number_of(receipt)
+    answered(number)
+    page = client.get(f"/progress/{number}").text
+    version = re.search(r'name="version" value="(\d+)"', page)
+    assert version
+    form = {"version": version[1], "satisfaction": "4", "solved": "yes", "csrf_token": csrf(client)}
+    assert client.post(f"/progress/{number}/rate", data=form).status_code == 303
+    again = client.get(f"/progress/{number}").text
+    assert "4" in again
+    assert "rate" not in re.findall(r'action="[^"]*/(\w+)"', again)
+    assert client.post(f"/progress/{number}/rate", data=form).status_code == 409
+
+
+def test_not_solved_needs_words_and_sends_it_back(client: TestClient, answered: Callable[[str], None]) -> None:
+    number = number_of(send(client))
+    answered(number)
+    version = re.search(r'name="version" value="(\d+)"', client.get(f"/progress/{number}").text)
+    assert version
+    form = {"version": version[1], "satisfaction": "1", "solved": "no", "csrf_token": csrf(client)}
+    assert client.post(f"/progress/{number}/rate", data=form).status_code == 422
+    answer = client.post(f"/progress/{number}/rate", data=form | {"note": "垃圾还在"})
+    assert answer.status_code == 303
+    assert "办理中" in client.get(f"/progress/{number}").text
+
+
+def test_while_typing_place_and_category_appear(client: TestClient) -> None:
+    shown = client.post("/understand", data={"text": RUBBISH, "csrf_token": csrf(client)})
+    assert shown.status_code == 200
+    assert "望湖镇" in shown.text
+
+
+def test_a_photo_is_reencoded_without_exif_and_seen_only_by_those_who_may(
+    client: TestClient, signed_in: Callable[[str], TestClient]
+) -> None:
+    number = number_of(send_photo(client))
+    page = client.get(f"/progress/{number}").text
+    address = re.search(r'src="(/progress/[^"]+)"', page)
+    assert address
+    photo = client.get(address[1])
+    assert photo.headers["content-type"] == "image/jpeg"
+    assert photo.headers["x-content-type-options"] == "nosniff"
+    assert not Image.open(io.BytesIO(photo.content)).getexif()
+    client.cookies.clear()
+    assert client.get(address[1]).status_code == 403
+
+
+def send_photo(client: TestClient) -> str:
+    picture = Image.new("RGB", (800, 600), "navy")
+    exif = Image.Exif()
+    exif[0x010F] = "Testkamera"
+    out = io.BytesIO()
+    picture.save(out, "JPEG", exif=exif)
+    form = {"text": RUBBISH, "key": str(new_id()), "csrf_token": csrf(client)}
+    answer = client.post("/report", data=form, files={"photo": ("a.jpg", out.getvalue(), "image/jpeg")})
+    assert answer.status_code == 303, answer.text
+    return client.get(answer.headers["location"]).text
+
+
+def test_a_point_from_the_phone_places_the_case(client: TestClient) -> None:
+    lng, lat = tiny.Tiny().in_east
+    receipt = send(client, text="这里的路灯坏了，晚上很黑。", lng=str(lng), lat=str(lat))
+    assert "临江" in client.get(f"/progress/{number_of(receipt)}").text
+
+
+@pytest.fixture
+def answered() -> Callable[[str], None]:
+    """Return a function that takes a case to its answer as the people would."""
+    from api import wiring
+    from core.actor import Actor, Role, system
+    from core.db import snapshot, transaction
+    from dispatch import cases, sheet
+
+    def through(number: str) -> None:
+        book = wiring.rulebook()
+        at = datetime.now(UTC)
+        operator = Actor(new_id(), "话务员", Role.OPERATOR, tiny.DISTRICT)
+        unit = Actor(new_id(), "经办", Role.UNIT, tiny.DISTRICT, unit=tiny.STREETS)
+        with snapshot(system(tiny.DISTRICT)) as session:
+            matter = sheet.progress(session, number)
+        version, state = matter.version, matter.state
+        steps = [(operator, "dispatch", {"unit": tiny.STREETS})] if state == "received" else []
+        if state == "dispatched":
+            steps = [
+                (operator, "redispatch", {"unit": tiny.WATER, "reason": "试"}),
+                (operator, "redispatch", {"unit": tiny.STREETS, "reason": "试"}),
+            ]
+        steps += [(unit, "sign", {}), (unit, "reply", {"answer": "已经清运，并加密了班次。"})]
+        for i, (actor, action, fields) in enumerate(steps):
+            with transaction(actor) as session:
+                done = cases.act(
+                    session,
+                    book,
+                    matter.id,
+                    action,
+                    expected_version=version,
+                    at=at + timedelta(seconds=i + 1),
+                    fields=fields,
+                )
+            version = done.version
+
+    return through
