@@ -20,12 +20,12 @@ app = typer.Typer(
     name="wangge",
     help="Wangge 网格: the working system of a city district.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 #: Modules that add commands to `app`.
-_GROUPS = ("api.cli_servers",)
+_GROUPS = ("api.cli_servers", "api.cli_district", "api.cli_hotline", "api.cli_demo")
 
 
 def main() -> None:

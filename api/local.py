@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 from api import processes
-from api.server_user import Footing, footing
+from api.server_user import Footing, elsewhere, footing, short_sockets
 from core.errors import Unavailable
 from core.settings import settings
 
@@ -86,7 +86,8 @@ def start() -> Servers:
     with processes.locked(var / "lock"):
         if not (given_database and given_broker):
             record = processes.find(_run_folder(), "postgres")
-            if record is not None and _answers(Path(record.address)):
+            # The way is written down last: without it an earlier start did not come to its end.
+            if record is not None and record.stamp and _answers(Path(record.address)):
                 # Nothing under a living server is touched, even if today it would be started in another way.
                 sockets, way = Path(record.address), record.stamp
             else:
@@ -124,7 +125,7 @@ def stop() -> list[str]:
     with processes.locked(var / "lock"):
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client.
         for name, sign in (("redis", signal.SIGTERM), ("postgres", signal.SIGINT)):
-            if process := processes.find(_run_folder(), name):
+            if process := processes.find(_run_folder(), name) or _unrecorded(name, var):
                 processes.stop(_run_folder(), process, how=sign, patience_s=60)
                 stopped.append(name)
                 folder = Path(process.address)
@@ -189,7 +190,7 @@ def _start_postgres(ground: Footing) -> None:
     pid = _postmaster(ground)
     if pid is None:
         raise Unavailable("PostgreSQL did not start: {why}", why=processes.tail(log))
-    processes.remember(_run_folder(), "postgres", pid, address=str(ground.sockets), stamp=ground.way)
+    processes.remember(_run_folder(), "postgres", pid, address=str(ground.sockets))
     limit = time.monotonic() + 120
     while not _answers(ground.sockets):
         # A server that the killed command had just started may still be recovering.
@@ -197,6 +198,7 @@ def _start_postgres(ground: Footing) -> None:
             raise Unavailable("PostgreSQL did not start: {why}", why=processes.tail(log))
         time.sleep(0.2)
     _prepare_databases(ground)
+    processes.remember(_run_folder(), "postgres", pid, address=str(ground.sockets), stamp=ground.way)
 
 
 def _make_cluster(ground: Footing) -> None:
@@ -268,6 +270,16 @@ def _pid_in(file: Path, home: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if ours else None
+
+
+def _unrecorded(name: str, var: Path) -> processes.Process | None:
+    """Return a server whose start was cut off before it was written down."""
+    homes = {"redis": [var / "redis"], "postgres": [var / "postgres" / "data", elsewhere(var) / "data"]}
+    for home in homes[name]:
+        pid = _pid_in(home / ("redis.pid" if name == "redis" else "postmaster.pid"), home)
+        if pid is not None:
+            return processes.remember(_run_folder(), name, pid, address=str(short_sockets(var)))
+    return None
 
 
 def _clear_stale(ground: Footing) -> None:

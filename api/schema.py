@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
 
-from core.db import Base, make_engine
+from core.db import Base, make_engine, translated
 from core.settings import ROOT
 
 #: Every module that declares tables.
@@ -35,20 +35,22 @@ def config(url: str) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database up to a revision, each revision in a transaction of its own."""
-    command.upgrade(config(url), revision)
+    """Bring the database up to a revision, each revision in a transaction of its own; raises Unavailable."""
+    with translated():
+        command.upgrade(config(url), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database back to a revision; `base` empties it."""
-    command.downgrade(config(url), revision)
+    with translated():
+        command.downgrade(config(url), revision)
 
 
 def revisions(url: str) -> tuple[str | None, str | None]:
-    """Return the revision that the database is at and the newest one there is."""
+    """Return the revision that the database is at and the newest one there is; raises Unavailable."""
     engine = make_engine(url, pool_size=1)
     try:
-        with engine.connect() as connection:
+        with translated(), engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()

@@ -49,6 +49,16 @@ def key_of(var: Path) -> str:
     return hashlib.sha256(os.fsencode(var)).hexdigest()[:12]
 
 
+def elsewhere(var: Path) -> Path:
+    """Return where the database lies when it can lie nowhere under `var`."""
+    return Path(f"/var/tmp/wangge-{key_of(var)}")  # noqa: S108  private_folder checks whose it is
+
+
+def short_sockets(var: Path, parent: str = "/tmp") -> Path:  # noqa: S108  as above
+    """Return the folder of the sockets for a `var` whose own path is too long for them."""
+    return Path(parent) / f"wangge-{key_of(var)}-run"
+
+
 def private_folder(path: Path, uid: int, gid: int) -> Path:
     """Make a folder that only `uid` may enter, or take one that is already exactly that.
 
@@ -89,7 +99,7 @@ def footing(var: Path) -> Footing:
 def _footing_for_root(var: Path, home: Path) -> Footing:
     who = _account()
     # A cluster that once had to lie elsewhere stays there, or its data would seem lost.
-    moved = Path(f"/var/tmp/wangge-{key_of(var)}")  # noqa: S108  private_folder checks whose it is
+    moved = elsewhere(var)
     become = ("setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "--inh-caps=-all", "--")
     masked = ("unshare", "--user", f"--map-user={who.pw_uid}", f"--map-group={who.pw_gid}", "--")
     through = (*become[:4], "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--")
@@ -151,7 +161,7 @@ def _sockets(var: Path, uid: int, gid: int, prefix: tuple[str, ...]) -> Path:
     last: Exception | None = None
     for parent in ("/tmp", "/var/tmp", tempfile.gettempdir()):  # noqa: S108  private_folder checks whose it is
         try:
-            return private_folder(Path(parent) / f"wangge-{key_of(var)}-run", uid, gid)
+            return private_folder(short_sockets(var, parent), uid, gid)
         except (OSError, Unavailable) as error:
             last = error
     raise Unavailable("No folder for the sockets can be made: {why}.", why=str(last))
