@@ -185,7 +185,7 @@ class Finder:
         # Of a long text the clauses with a word for a place come first.
         clues: list[Clue] = []
         for _, offset, clause in sorted(clauses)[:_CLAUSES]:
-            for like in self._damaged.find(clause, least=0.65):
+            for like in self._damaged.find(clause):
                 if not _is_covered(offset + like.start, offset + like.end, hits):
                     clues += self._resembling(clause, offset, like)
         return clues[:MOST]

@@ -21,7 +21,9 @@ _COMMON = 4_000
 _TRIED = 16
 #: One of these is never written for another by mistake without changing the place: 北湖一路 is not 北湖二路.
 _EXACT = re.compile(r"[一二三四五六七八九十0-9东南西北]")
-_END = re.compile(rf"(?:{PLACE_END}|{ROAD_END})$")
+_END = re.compile(
+    rf"(?:{PLACE_END}|{ROAD_END}|(?:[一-鿿]{{2}})?有限(?:责任)?公司|公司|[分支]?店|[分支]行|公司|文化楼|文化室|\d*号楼)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Damaged:
         self._weights = {pair: float(np.log(1 + count / len(found))) for pair, found in postings.items()}
         self._totals = np.array([sum(self._weights[p] for p in _pairs(name)) for name in self._names])
 
-    def find(self, written: str, *, least: float = 0.6) -> list[Likeness]:
+    def find(self, written: str, *, least: float = 0.55) -> list[Likeness]:
         """Return up to five names that a stretch of normalised text, at best a clause, contains damaged; best first."""
         heard = written.translate(self._sounds)
         known = [pair for pair in _pairs(heard) if pair in self._postings]
@@ -109,20 +111,21 @@ class Damaged:
         edits, start, end = best
         if "".join(_EXACT.findall(written[start:end])) != self._marks[index]:
             return None
-        if not self._is_told_by(index, edits, end - start):
+        if edits and not self._is_told_by(index, edits, heard[start:end]):
             return None
         # Endings are shared by half of all names: a slip weighs against what is left without them.
-        score = 1 - edits / (self._stems[index] + 1)
+        stem = self._stems[index]
+        score = 1 - edits / (stem + 1) - (0.1 if edits and stem <= 2 else 0.0)
         return Likeness(index, score, start, end)
 
-    def _is_told_by(self, index: int, edits: int, length: int) -> bool:
-        """Return whether enough of a name is left: of three characters every sound, of four one may differ."""
-        size = len(self._names[index])
-        if size <= 3:
-            return edits == 0
-        if size == 4:
-            return edits == 0 or (edits == 1 and length == size and self._stems[index] < size)
-        return edits <= max(1, size // 4)
+    def _is_told_by(self, index: int, edits: int, heard: str) -> bool:
+        """Return whether a name with slips is still told: none in three letters, one in four, and its end is whole."""
+        name, stem = self._names[index], self._stems[index]
+        if heard[-1] != name[-1] and (stem < len(name) or len(name) < 6):
+            return False
+        if len(name) == 4:
+            return edits == 1 and len(heard) == 4 and stem < 4
+        return len(name) > 4 and edits <= max(1, len(name) // 4)
 
 
 def _pairs(text: str) -> set[str]:

@@ -27,6 +27,8 @@ _SITE_M = 350.0
 _CHAIN = 60
 
 _PARTS = re.compile(r".{2,}?(?:省|自治区|市|自治州|州|盟|地区)")
+#: Heads that sources leave on a road when they cut an address badly.
+_LEFT_OVER = re.compile(r"^(?:街道|[镇区](?=.{3}))+")
 _BRANCH = re.compile(r"(?P<base>[^()]{2,})\((?P<inner>[^()]{2,})\)")
 _BRANCH_END = re.compile(r"(?:分店|总店|专卖店|旗舰店|体验店|直营店|店|分行|支行|营业部|专柜)$")
 _GATE = re.compile(r"(?:[东南西北正侧后]?\d*门|出?入?口|出入口|\d+号.*|.*[栋座楼区期])$")
@@ -226,7 +228,7 @@ class Gazetteer:
         return forms
 
     def _add_to_road(self, phrase: str, town: str, number: int | None, spot: Spot) -> None:
-        phrase = self._prefixes.sub("", phrase, count=1) or phrase
+        phrase = _LEFT_OVER.sub("", self._prefixes.sub("", phrase, count=1) or phrase)
         for name in {*(road_names(phrase) or [phrase])}:
             self._sighting(name).add(number, spot, town)
 

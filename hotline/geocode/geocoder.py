@@ -17,7 +17,7 @@ from hotline.geocode.model import Answer, Match
 from hotline.geocode.writing import normalise
 
 #: Below this a guess is not given.
-LEAST = 0.22
+LEAST = 0.3
 #: Above this no damaged names are looked for.
 _ENOUGH = 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
@@ -81,6 +81,7 @@ class Geocoder:
                 more += finder.unknown_roads(written, hits)
             if more:
                 self._hear_areas(more, hits)
+                _doubt_strangers(more, clues)
                 clues = _support(clues + more, written)
         if foreign and not ours and not _is_sure_abroad(clues):
             return Answer("outside", (), "elsewhere_named", {"name": foreign[0]})
@@ -183,6 +184,16 @@ class Geocoder:
             why=clue.why,
             detail=clue.detail,
         )
+
+
+def _doubt_strangers(guesses: list[Clue], clues: list[Clue]) -> None:
+    """Lower the confidence of names guessed from damage that lie far from an address written out in full."""
+    addresses = [clue for clue in clues if clue.kind in ("address", "junction") and clue.confidence >= LEAST]
+    for guess in guesses:
+        for clue in addresses:
+            if math.hypot(guess.x - clue.x, guess.y - clue.y) > _OTHER_M + clue.radius:
+                guess.confidence *= 0.4
+                break
 
 
 def _is_sure_abroad(clues: list[Clue]) -> bool:
