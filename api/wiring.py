@@ -177,10 +177,14 @@ def intake(code: str = "") -> Intake:
     return _intakes.get(code or district())
 
 
+def trained_model() -> Path:
+    """Return where the classifier trained by this installation lies."""
+    return settings().var / "models" / "classifier.npz"
+
+
 def model_file() -> Path | None:
-    """Return the trained classifier of this installation, or None where the shipped one has to do."""
-    path = settings().var / "models" / "classifier.npz"
-    return path if path.exists() else None
+    """Return the trained classifier, or None where the shipped one has to do."""
+    return trained_model() if trained_model().exists() else None
 
 
 @cache

@@ -1,0 +1,153 @@
+"""`wangge demo`: from nothing to a running district with played complaints; does again only what is not done."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from api.cli import app, console
+from api.cli_servers import begin_servers
+from core.actor import Role
+
+#: How far back the played messages are spread, so that the desk shows cases of every age.
+_SPAN = timedelta(days=10)
+#: The fictional district of a machine without given data.
+_SEED, _HOUSEHOLDS, _CASES = 7, 20_000, 2_000
+#: login → role, shown name, which unit, whether narrowed to a town.
+_PEOPLE: dict[str, tuple[Role, str, str, bool]] = {
+    "operator": (Role.OPERATOR, "演示话务员", "", False),
+    "unit": (Role.UNIT, "演示经办（部门）", "department", False),
+    "town": (Role.UNIT, "演示经办（镇街）", "town_office", False),
+    "grid": (Role.GRID_WORKER, "演示网格员", "", True),
+    "official": (Role.OFFICIAL, "演示区领导", "", False),
+    "supervisor": (Role.SUPERVISOR, "演示督查员", "", False),
+    "admin": (Role.ADMIN, "演示管理员", "", False),
+}
+
+
+@app.command()
+def demo() -> None:
+    """Start everything, load a district where there is none, play complaints once, and say where to look."""
+    from api import services, wiring
+
+    begin_servers()
+    if not wiring.districts():
+        _load_one()
+    password = _people()
+    web = services.start()
+    if web.taken:
+        console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
+    _play_once()
+    _say_where(web.address, password)
+
+
+def _given() -> Path | None:
+    """Return the folder of given data, where this machine has it."""
+    from core.settings import settings
+
+    return settings().data if (settings().data / "nanhai" / "communities.csv").exists() else None
+
+
+def _load_one() -> None:
+    from api import cli_district, cli_hotline, wiring
+    from core.settings import settings
+
+    given = _given()
+    if given:
+        if not wiring.model_file():
+            console.print("Training the classifier on the given messages, once …")
+            cli_hotline.train(None, None)
+        cli_district.load(given, None, None)
+    else:
+        folder = settings().var / "fiction"
+        console.print("No given data on this machine: a fictional district is made. Every page says so.")
+        cli_district.generate(seed=_SEED, households=_HOUSEHOLDS, cases=_CASES, out=folder)
+        cli_district.load(folder, None, None)
+    wiring.forget()
+
+
+def _people() -> str:
+    """Add the demo accounts that are missing; return their password, drawn once per installation."""
+    from sqlalchemy import select
+
+    from api import wiring
+    from core.actor import system
+    from core.db import transaction
+    from core.settings import settings
+    from grid.accounts import NewAccount, add, by_login
+    from grid.models import Area, Unit
+
+    kept = settings().var / "demo-password"
+    if not kept.exists():
+        with open(os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write("-".join(secrets.token_hex(2) for _ in range(3)))
+    password = kept.read_text(encoding="ascii")
+    code = wiring.district()
+    with transaction(system(code, "demo")) as session:
+        for login, (role, name, kind, narrowed) in _PEOPLE.items():
+            if by_login(session, login, district=code) is not None:
+                continue
+            unit = town = ""
+            if kind:
+                units = select(Unit.code).where(Unit.district_code == code, Unit.kind == kind, Unit.active)
+                unit = session.scalar(units.order_by(Unit.code).limit(1)) or ""
+            if narrowed:
+                towns = select(Area.code).where(Area.district_code == code, Area.level == "town")
+                town = session.scalar(towns.order_by(Area.code).limit(1)) or ""
+            add(
+                session,
+                NewAccount(login=login, password=password, role=role, name=name, unit=unit, town=town),
+                district=code,
+                at=wiring.now(),
+            )
+    return password
+
+
+def _play_once() -> None:
+    """Play the messages where that was not finished before; print what came of them, then or now."""
+    from api import replay, wiring
+    from core.settings import settings
+
+    marker = settings().var / "run" / f"played-{wiring.district()}.json"
+    if marker.exists():
+        summary = replay.Summary.of(json.loads(marker.read_text(encoding="utf-8")))
+    else:
+        given = _given()
+        join = given is not None and not wiring.rulebook().fictional
+        fiction = settings().var / "fiction" / "cases.jsonl"
+        file = given / "complaints" / "messages_hot.csv" if given and join else fiction
+        if join:
+            console.print(
+                "The messages are real, the addresses are real, and that they belong together is invented: "
+                "a synthetic join, as every page says.",
+                style="yellow",
+            )
+        summary = replay.run(file, at=wiring.now(), span=_SPAN, handle=True, join=join, console=console)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        part = marker.with_suffix(".part")
+        part.write_text(json.dumps(asdict(summary), ensure_ascii=False), encoding="utf-8")
+        part.replace(marker)
+    replay.show(summary, console)
+
+
+def _say_where(address: str, password: str) -> None:
+    from rich.table import Table
+
+    where = Table("who", "login", "page", title=f"Wangge 网格 answers at {address}")
+    where.add_row("市民 anybody", "—", f"{address}/")
+    pages = {
+        "operator": "/desk",
+        "unit": "/unit",
+        "town": "/unit",
+        "grid": "/map",
+        "official": "/map",
+        "supervisor": "/cases",
+        "admin": "/",
+    }
+    for login, (_, name, _, _) in _PEOPLE.items():
+        where.add_row(name, login, address + pages[login])
+    where.add_row("API", "", f"{address}/api/docs")
+    console.print(where)
+    console.print(f"Password of every demo login: [bold]{password}[/]   Stop with: make stop")
