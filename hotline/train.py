@@ -31,6 +31,8 @@ _MIN_BODY, _MIN_OPENING = 3, 2
 #: Inverse strength of regularisation of the linear support vector machine.
 _C: Final = 1.0
 _FOLDS: Final = 3
+#: n-grams that stay in the vocabulary. Fewer are better as well as quicker: the rare ones learn the training file.
+_KEPT: Final = 80_000
 _SLOT: Final = re.compile(r"\{(\w+)\}|\[([^\]]+)\]")
 
 
@@ -137,13 +139,16 @@ def train(train_csv: Path | None, out: Path) -> Report:
     names = sorted(set(classes))
     if len(names) < 2:
         raise Invalid("A model needs at least two categories to tell apart.")
-    features = _Features([plain(text) for text in texts])
-    matrix = features.matrix(features.texts)
+    cleaned = [plain(text) for text in texts]
+    features = _Features(cleaned)
+    matrix = features.matrix(cleaned)
     truth = np.array([names.index(name) for name in classes])
-    scores = _out_of_fold(matrix, truth, copies=_BESIDE if train_csv else _ALONE, own=theirs)
+    scores = _out_of_fold(matrix, truth, features.idf, copies=_BESIDE if train_csv else _ALONE, own=theirs)
     judged = slice(theirs, None) if train_csv else slice(None)
     temperature = _temperature(scores[judged], truth[judged])
-    weights, bias = _fit(matrix, truth)
+    kept = _telling(matrix, truth, features.idf)
+    features.keep(kept)
+    weights, bias = _fit(features.matrix(cleaned), truth)
     meta = {
         "classes": names,
         "temperature": temperature,
@@ -207,8 +212,7 @@ def report(probabilities: NDArray[Any], truth: NDArray[Any], *, names: Sequence[
 class _Features:
     """The vocabulary and document frequencies of the two blocks, and the matrices made with them."""
 
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
+    def __init__(self, texts: Sequence[str]) -> None:
         body: Counter[str] = Counter()
         opening: Counter[str] = Counter()
         for text in texts:
@@ -220,8 +224,18 @@ class _Features:
         self.body_size = len(kept_body)
         frequency = np.array([body[gram] for gram in kept_body] + [opening[gram] for gram in kept_opening])
         self.idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-        self._body = {gram: i for i, gram in enumerate(kept_body)}
-        self._opening = {gram: i for i, gram in enumerate(kept_opening, self.body_size)}
+        self._index()
+
+    def keep(self, columns: NDArray[Any]) -> None:
+        """Drop every n-gram but those of the given columns, ascending."""
+        self.names = [self.names[i] for i in columns.tolist()]
+        self.idf = self.idf[columns]
+        self.body_size = int((columns < self.body_size).sum())
+        self._index()
+
+    def _index(self) -> None:
+        self._body = {gram: i for i, gram in enumerate(self.names[: self.body_size])}
+        self._opening = {gram: i for i, gram in enumerate(self.names[self.body_size :], self.body_size)}
 
     def matrix(self, texts: Iterable[str]) -> Any:
         """Return the (n, vocabulary) float32 sparse matrix of plain texts, as `Classifier` computes it for one."""
@@ -257,18 +271,31 @@ def _fit(matrix: Any, truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return weights, bias
 
 
-def _out_of_fold(matrix: Any, truth: NDArray[Any], *, copies: int, own: int) -> NDArray[Any]:
-    """Return scores (n, k), each row from a model that saw neither the row nor another sentence of the same frame."""
+def _telling(matrix: Any, truth: NDArray[Any], idf: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns, ascending, of the n-grams that move scores most: heavy, rare enough to tell, yet seen."""
+    if matrix.shape[1] <= _KEPT:
+        return np.arange(matrix.shape[1])
+    weights, _ = _fit(matrix, truth)
+    seen = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    return np.sort(np.argsort(-np.abs(weights).max(axis=1) * idf * np.sqrt(seen))[:_KEPT])
+
+
+def _out_of_fold(matrix: Any, truth: NDArray[Any], idf: NDArray[Any], *, copies: int, own: int) -> NDArray[Any]:
+    """Return scores (n, k), each row from a model that saw neither the row nor another sentence of the same frame.
+
+    The vocabulary is chosen inside each fold too, or the figures would flatter.
+    """
     rng = np.random.default_rng(0)
     n = matrix.shape[0]
     group = np.concatenate([np.arange(own) // copies, np.arange(n - own) + own])
     fold = rng.integers(0, _FOLDS, size=n)[group]
     scores = np.zeros((n, int(truth.max()) + 1))
     for k in range(_FOLDS):
-        weights, bias = _fit(matrix[fold != k], truth[fold != k])
+        kept = _telling(matrix[fold != k], truth[fold != k], idf)
+        weights, bias = _fit(matrix[fold != k][:, kept], truth[fold != k])
         seen = np.unique(truth[fold != k])
         part = np.full((int((fold == k).sum()), scores.shape[1]), -1e3)
-        part[:, seen] = matrix[fold == k] @ weights + bias
+        part[:, seen] = matrix[fold == k][:, kept] @ weights + bias
         scores[fold == k] = part
     return scores
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -72,6 +73,20 @@ def test_the_words_that_decided_stand_in_the_text(shipped):
 def test_grams_are_all_of_one_to_four_characters():
     assert sorted(grams("甲乙丙")) == sorted(["甲", "乙", "丙", "甲乙", "乙丙", "甲乙丙"])
     assert plain("A1区，路灯 坏了!") == "a区路灯坏了"
+
+
+def test_one_text_is_scored_as_counting_its_grams_by_hand_scores_it(shipped):
+    texts, _ = own_sentences(1)
+    for text in (*texts[::40], "".join(texts[:30]), "路路路路路路路灯灯灯坏了"):
+        scores = shipped._bias.astype(float).copy()
+        for part, rows_of, weight in ((plain(text), shipped._body, 1.0), (plain(text)[:24], shipped._opening, 0.5)):
+            slots = Counter(s for s in (shipped._automaton.get(g, -1) for g in grams(part)) if s >= 0)
+            counts = {int(rows_of[slot]): n for slot, n in slots.items() if rows_of[slot] >= 0}
+            values = {row: (1 + np.log(n)) * float(shipped._idf[row]) for row, n in counts.items()}
+            length = sum(value**2 for value in values.values()) ** 0.5 or 1.0
+            scores += sum(weight * value / length * shipped._weights[row] for row, value in values.items())
+        odds = np.exp((scores - scores.max()) / shipped._temperature)
+        assert shipped.probabilities(text) == pytest.approx(odds / odds.sum(), abs=1e-3)
 
 
 # --- urgency -------------------------------------------------------------------------------------------------------
