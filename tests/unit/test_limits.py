@@ -180,8 +180,27 @@ def test_trace_says_of_each_day_whether_it_counted_and_why():
 
 def test_trace_of_natural_days_says_why_the_last_day_moved():
     steps = due_of(at("2026-09-20T10:00"), "15nd").trace
-    assert sum(s.counted for s in steps) == 15
-    assert steps[-1].why.startswith("the last day was not worked")
+    assert [s.counted for s in steps] == [False, *[True] * 15, False, False, False]
+    assert [s.day.day for s in steps if s.why.startswith("the last day was not worked")] == [8]
+    assert [s.name for s in steps[-3:]] == ["国庆节", "国庆节", ""]
+
+
+@pytest.mark.parametrize(
+    ("moment", "worked"),
+    [
+        ("2026-03-02T09:00", True),
+        ("2026-03-02T12:00", True),
+        ("2026-03-02T17:30", True),
+        ("2026-03-02T08:59", False),
+        ("2026-03-02T13:00", False),
+        ("2026-03-02T17:31", False),
+        ("2026-10-01T10:00", False),  # a holiday
+        ("2026-03-07T10:00", False),  # a Saturday
+        ("2026-10-10T10:00", True),  # a Saturday that is worked
+    ],
+)
+def test_office_time_needs_both_the_day_and_the_hour(moment, worked):
+    assert WORK.is_office_time(at(moment)) == worked
 
 
 def test_pause_lengthens_by_what_would_have_counted():

@@ -90,6 +90,12 @@ def test_window_over_midnight_belongs_to_the_day_it_begins_on():
     assert week_mask(rules[0]).bit_count() == 8 * 60
 
 
+def test_rule_without_a_window_holds_every_minute_of_the_week():
+    assert week_mask(Rule("1", "roads")) == (1 << 7 * 24 * 60) - 1
+    assert week_mask(Rule("1", "roads", hours="00:00-24:00")) == week_mask(Rule("1", "roads", weekdays="1234567"))
+    assert week_mask(Rule("1", "roads", weekdays="1", hours="00:01-00:03")) == 0b110
+
+
 def test_nobody_named_falls_to_the_town_office_and_then_to_the_centre():
     town, centre = answer([], "01", TOWN + "001001"), answer([], "01", OTHER)
     assert (town.unit, town.level) == ("town", Level.TOWN)
