@@ -262,7 +262,8 @@ class Finder:
 
     def _at_sites(self, span: tuple[int, int], name: Name, trust: float) -> list[Clue]:
         sites = self._gazetteer.sites(name)
-        share = 1.0 if len(sites) == 1 else 1.0 / len(sites) ** 0.8
+        # The verdict divides among the sites that are looked at; what is beyond them is taken off here.
+        share = min(1.0, 12 / len(sites)) if sites else 1.0
         why = "place_named" if len(sites) == 1 else "place_one_of_several"
         clues = []
         for site in sites[:12]:
@@ -280,9 +281,7 @@ class Finder:
             if middle is None:
                 continue
             clue = _clue(span, "road", name.text, middle.x, middle.y, middle.radius_m)
-            # Of several roads of one name the larger is meant more often.
-            share = road.towns.total() / sum(other.towns.total() for other in name.roads)
-            clue.confidence, clue.towns = trust * middle.belief * share, tuple(road.towns)
+            clue.confidence, clue.towns = trust * middle.belief, tuple(road.towns)
             clue.why, clue.detail = "road_named", {"road": name.text}
             clues.append(clue)
         return clues

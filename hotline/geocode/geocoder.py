@@ -16,8 +16,11 @@ from hotline.geocode.gazetteer import Gazetteer
 from hotline.geocode.model import Answer, Match
 from hotline.geocode.writing import normalise
 
-#: Below this a guess is not given.
+#: Below this a guess is not given: names may be chance, a known road that is written out with a number is not.
 LEAST = 0.3
+_LEAST_BY_ROAD = 0.15
+#: An exact house number outweighs roads of the same name that only might have it.
+_EXACT_WEIGHT = 4.0
 #: Above this no damaged names are looked for.
 _ENOUGH = 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
@@ -94,6 +97,7 @@ class Geocoder:
     def _hear_areas(self, clues: list[Clue], hits: Hits) -> None:
         """Change the confidence of clues by the towns and communities that the text names."""
         if not hits.areas:
+            _share(clues)
             return
         towns = {area.code for _, _, areas in hits.areas for area in areas if area.level == "town"}
         communities = {area.code for _, _, areas in hits.areas for area in areas if area.level == "community"}
@@ -111,6 +115,7 @@ class Geocoder:
                     clue.confidence = 1 - (1 - clue.confidence) * 0.6
             else:
                 clue.confidence *= 0.3
+        _share(clues)
 
     def _near_town(self, clue: Clue, towns: set[str]) -> bool:
         """Return whether a clue lies in or close to one of the towns."""
@@ -122,7 +127,7 @@ class Geocoder:
 
     def _answer(self, clues: list[Clue], hits: Hits) -> Answer:
         """Return the verdict over all clues, best first."""
-        kept = [clue for clue in clues if clue.confidence >= LEAST] or self._area_clues(hits)
+        kept = [clue for clue in clues if clue.confidence >= _least(clue)] or self._area_clues(hits)
         matches: list[Match] = []
         for clue in kept[:8]:
             match = self._match(clue)
@@ -186,9 +191,35 @@ class Geocoder:
         )
 
 
+def _least(clue: Clue) -> float:
+    written_out = clue.kind in ("address", "junction", "road") and clue.why != "road_similar"
+    return _LEAST_BY_ROAD if written_out else LEAST
+
+
+def _share(clues: list[Clue]) -> None:
+    """Divide the confidence of readings of one stretch among the places it may mean, by how likely each is."""
+    by_span: dict[tuple[int, int], list[Clue]] = {}
+    for clue in clues:
+        by_span.setdefault((clue.start, clue.end), []).append(clue)
+    for readings in by_span.values():
+        if len(readings) == 1:
+            continue
+        weights = [clue.confidence * (_EXACT_WEIGHT if clue.why == "address_exact" else 1.0) for clue in readings]
+        shared = []
+        for clue, own in zip(readings, weights, strict=True):
+            elsewhere = sum(
+                weight
+                for other, weight in zip(readings, weights, strict=True)
+                if math.hypot(other.x - clue.x, other.y - clue.y) > _SAME_M
+            )
+            shared.append(clue.confidence * own / (own + elsewhere) if own else 0.0)
+        for clue, confidence in zip(readings, shared, strict=True):
+            clue.confidence = confidence
+
+
 def _doubt_strangers(guesses: list[Clue], clues: list[Clue]) -> None:
     """Lower the confidence of names guessed from damage that lie far from an address written out in full."""
-    addresses = [clue for clue in clues if clue.kind in ("address", "junction") and clue.confidence >= LEAST]
+    addresses = [clue for clue in clues if clue.kind in ("address", "junction") and clue.confidence >= _LEAST_BY_ROAD]
     for guess in guesses:
         for clue in addresses:
             if math.hypot(guess.x - clue.x, guess.y - clue.y) > _OTHER_M + clue.radius:
