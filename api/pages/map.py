@@ -1,7 +1,7 @@
 """The live map of open cases with the list beside it, the report map, and the outlines for other pages' small maps."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import orjson
@@ -15,18 +15,23 @@ from api.i18n import say
 from api.pages import page, static
 from api.pages.listing import choices
 from api.routes.tiles import GROUND, handed
-from api.wording import CELL_KINDS, DUE, STATES
+from api.security import CONTENT_POLICY
+from api.wording import CELL_KINDS, CHINA, DUE, STATES
 from core.actor import Actor, Role
 from core.db import actor_of
 from core.errors import Invalid
+from core.settings import settings
 from dispatch.views import OPEN_STATES
-from maps import outlines
+from maps import outlines, report
 from maps.in_view import EVERYWHERE, Looking, in_view
-from maps.tiles import VIEWERS, sees_whole
+from maps.tiles import VIEWERS, WIDE, sees_whole
 
 router = APIRouter(include_in_schema=False)
 
 Viewer = Annotated[Actor, Depends(require(*VIEWERS))]
+Reporter = Annotated[Actor, Depends(require(*WIDE))]
+#: A report reads the cases of its whole period.
+_LONGEST = timedelta(days=3660)
 #: Days back that the period may reach, as offered; 0 is all.
 PERIODS = (1, 7, 30, 90)
 _GEOJSON = "application/geo+json"
@@ -119,6 +124,74 @@ def listed(request: Request, session: Read, actor: Viewer, at: Now, chosen: Filt
         shown=in_view(session, chosen.looking(at), at=at),
         at=at,
         case_page=_CASE_PAGES.get(actor.role, ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the report's form was filled in with."""
+
+    town: str
+    category: str
+    first: date
+    last: date
+
+
+def _period(request: Request, at: Now) -> Period:
+    given = {name: value.strip()[:60] for name, value in request.query_params.items()}
+    last = _day(given.get("to", ""), "to") or at.astimezone(CHINA).date()
+    first = _day(given.get("from", ""), "from") or last - timedelta(days=29)
+    if first > last:
+        raise Invalid("The first day lies after the last.", field="from")
+    if last - first > _LONGEST:
+        raise Invalid("A report covers ten years at most.", field="from")
+    return Period(given.get("town", ""), given.get("category", ""), first, last)
+
+
+def _day(written: str, field: str) -> date | None:
+    try:
+        return date.fromisoformat(written) if written else None
+    except ValueError as error:
+        raise Invalid("{day} is no date; write 2026-11-21.", field=field, day=written[:20]) from error
+
+
+@router.get("/map/report")
+def printed(
+    request: Request, session: Read, actor: Reporter, at: Now, period: Annotated[Period, Depends(_period)]
+) -> Response:
+    """Show the report map of a period, to be looked at and printed: loads of cells, heat, clusters, figures by town."""
+    asked = report.Asked(first=period.first, last=period.last, town=period.town, category=period.category)
+    folder = settings().var / "cache" / "report"
+    picture, kept = report.report(session, asked, _words(), at=at, language=request.state.lang, folder=folder)
+    answer = page(
+        request,
+        "map/report.html",
+        picture=picture,
+        kept=kept,
+        period=period,
+        offered=choices(wiring.rulebook()),
+        town=actor.town or period.town,
+        # The darkest shades are used first, so that the highest class always stands out.
+        first_shade=len(report.RAMP) - len(picture.classes) + 1,
+        at=at,
+    )
+    allowed = f"script-src 'self' {picture.script_hash};"
+    answer.headers["Content-Security-Policy"] = CONTENT_POLICY.replace("script-src 'self';", allowed)
+    return answer
+
+
+def _words() -> report.Words:
+    return report.Words(
+        load=say("Load of cells"),
+        heat=say("Heat"),
+        clusters=say("Cases"),
+        towns=say("Towns"),
+        cell=say("Cell {code} {name}"),
+        cases=say("{n} cases"),
+        open=say("Open"),
+        ended=say("Ended"),
+        source=say("Boundaries: the district's own"),
+        kinds={code: say(word) for code, word in CELL_KINDS.items()},
     )
 
 
