@@ -20,9 +20,9 @@ from core.actor import system
 from core.db import snapshot
 
 #: Faces: every request knows its actor, unsafe ones need the CSRF token.
-PAGES = ("api.pages.public", "api.pages.session", "api.pages.desk", "api.pages.unit", "api.pages.map")
+PAGES = ("api.pages.public", "api.pages.session", "api.pages.desk", "api.pages.unit", "api.pages.case", "api.pages.map")
 #: For programs: cookie sessions need the CSRF header, tokens do not.
-ROUTES = ("api.routes.v1", "api.routes.tiles")
+ROUTES = ("api.routes.v1", "api.routes.docs", "api.routes.tiles")
 
 health = APIRouter(include_in_schema=False)
 

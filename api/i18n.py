@@ -93,9 +93,10 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield part, f"{name}:{line}"
     for process in processes().values():
         where = f"dispatch/processes/{process.name}.yaml:1"
-        yield process.label, where
-        for labelled in (*process.states.values(), *process.steps):
-            yield from ((labelled.label, where), (labelled.meaning, where))
+        words = [process.label]
+        words += [word for state in process.states.values() for word in (state.label, state.meaning)]
+        words += [word for step in process.steps for word in (step.label, step.meaning)]
+        yield from ((word, where) for word in words)
 
 
 def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -109,7 +110,7 @@ def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             # Tables of reasons in packages that know nothing of languages.
             if any(isinstance(target, ast.Name) and target.id == "WHY" for target in node.targets):
-                yield from ((v.lineno, v.value) for v in node.value.values if isinstance(v, ast.Constant))
+                yield from ((v.lineno, str(v.value)) for v in node.value.values if isinstance(v, ast.Constant))
             continue
         if not isinstance(node, ast.Call):
             continue

@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 OWN_COOKIE = "wg_own"
 OWN_S = 3600
 #: From one network address, in ten minutes: an office or a kiosk sends more than a home, a machine more than both.
-_MOST_REPORTS, _MOST_LOOKUPS, _MOST_CODES = 60, 60, 10
+_MOST_REPORTS, MOST_LOOKUPS, MOST_CODES = 60, 60, 10
 _MOST_PHOTOS = 3
 _KEY = re.compile(r"[0-9A-Za-z_\-]{16,64}")
 #: Twins that a resident is asked about.
@@ -175,13 +175,13 @@ def ask(request: Request, number: str = "") -> Response:
 def look_up(request: Request, number: Annotated[str, Form()] = "", code: Annotated[str, Form()] = "") -> Response:
     """Check number and code and go on to the matter's page."""
     number = re.sub(r"[\s\-]", "", number).upper()[:30]
-    deps.throttle(request, "lookup", deps.address_of(request), most=_MOST_LOOKUPS)
+    deps.throttle(request, "lookup", deps.address_of(request), most=MOST_LOOKUPS)
     problem = ""
     if not is_checked(number):
         problem = say("This number has a typing mistake; compare it with the receipt.")
     else:
         if code.strip():
-            deps.throttle(request, "code", number, most=_MOST_CODES)
+            deps.throttle(request, "code", number, most=MOST_CODES)
         try:
             with snapshot(system(deps.district(), "progress")) as session:
                 sheet.progress(session, number, access_hash=access_hash(number, code) if code.strip() else None)
@@ -299,7 +299,7 @@ def _matter(request: Request, number: str) -> sheet.Progress:
         raise NotFound("There is no matter with this number.")
     own = _shown(request) == number.upper()
     if not own:
-        deps.throttle(request, "lookup", deps.address_of(request), most=_MOST_LOOKUPS)
+        deps.throttle(request, "lookup", deps.address_of(request), most=MOST_LOOKUPS)
     with snapshot(system(deps.district(), "progress")) as session:
         return sheet.progress(session, number, access_hash=access_hash(number, access_code(number)) if own else None)
 

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
@@ -129,7 +129,7 @@ def test_while_typing_place_and_category_appear(client: TestClient) -> None:
 
 
 def test_a_photo_is_reencoded_without_exif_and_seen_only_by_those_who_may(
-    client: TestClient, signed_in: Callable[[str], TestClient]
+    client: TestClient,
 ) -> None:
     number = number_of(send_photo(client))
     page = client.get(f"/progress/{number}").text
@@ -171,7 +171,6 @@ def answered() -> Callable[[str], None]:
 
     def through(number: str) -> None:
         book = wiring.rulebook()
-        at = datetime.now(UTC)
         operator = Actor(new_id(), "话务员", Role.OPERATOR, tiny.DISTRICT)
         unit = Actor(new_id(), "经办", Role.UNIT, tiny.DISTRICT, unit=tiny.STREETS)
         with snapshot(system(tiny.DISTRICT)) as session:
@@ -184,7 +183,7 @@ def answered() -> Callable[[str], None]:
                 (operator, "redispatch", {"unit": tiny.STREETS, "reason": "试"}),
             ]
         steps += [(unit, "sign", {}), (unit, "reply", {"answer": "已经清运，并加密了班次。"})]
-        for i, (actor, action, fields) in enumerate(steps):
+        for actor, action, fields in steps:
             with transaction(actor) as session:
                 done = cases.act(
                     session,
@@ -192,7 +191,7 @@ def answered() -> Callable[[str], None]:
                     matter.id,
                     action,
                     expected_version=version,
-                    at=at + timedelta(seconds=i + 1),
+                    at=datetime.now(UTC),
                     fields=fields,
                 )
             version = done.version
