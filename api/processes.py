@@ -131,19 +131,23 @@ def alive(process: Process) -> bool:
     return start_time(process.pid) == process.started
 
 
-def stop(folder: Path, process: Process, *, how: signal.Signals = signal.SIGTERM, patience_s: float = 20) -> bool:
-    """End a process that `find` returned and forget it; return False when it had to be killed."""
+def stop(folder: Path, *found: Process, how: signal.Signals = signal.SIGTERM, patience_s: float = 20) -> bool:
+    """End processes that `find` returned, all at once, and forget them; return False when one had to be killed.
+
+    Each is asked once: to some programs a second SIGTERM means "at once, whatever is lost".
+    """
     gently = True
     for sign, patience in ((how, patience_s), (signal.SIGKILL, 5.0)):
-        if not alive(process):
-            break
-        gently = sign is how
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, sign)
+        left = [process for process in found if alive(process)]
+        gently = gently and (sign is how or not left)
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, sign)
         limit = time.monotonic() + patience
-        while alive(process) and time.monotonic() < limit:
+        while any(alive(process) for process in left) and time.monotonic() < limit:
             time.sleep(0.03)
-    (folder / f"{process.name}.json").unlink(missing_ok=True)
+    for process in found:
+        (folder / f"{process.name}.json").unlink(missing_ok=True)
     return gently
 
 

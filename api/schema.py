@@ -2,16 +2,17 @@
 
 import importlib
 import importlib.util
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
 
 from core.db import Base, make_engine, translated
 from core.settings import ROOT
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: Every module that declares tables.
 _MODELS = ("grid.models", "dispatch.models", "hotline.models")
@@ -26,8 +27,10 @@ def metadata() -> MetaData:
     return Base.metadata
 
 
-def config(url: str) -> Config:
+def config(url: str) -> "Config":
     """Return Alembic's configuration for the database at an address (as the owner of its tables)."""
+    from alembic.config import Config
+
     made = Config(str(Path(ROOT) / "alembic.ini"))
     # A percent sign in a password is configparser's, too.
     made.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
@@ -36,22 +39,39 @@ def config(url: str) -> Config:
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database up to a revision, each revision in a transaction of its own; raises Unavailable."""
+    from alembic import command
+
     with translated():
         command.upgrade(config(url), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database back to a revision; `base` empties it."""
+    from alembic import command
+
     with translated():
         command.downgrade(config(url), revision)
 
 
 def revisions(url: str) -> tuple[str | None, str | None]:
-    """Return the revision that the database is at and the newest one there is; raises Unavailable."""
+    """Return the revision that the database is at and the newest one there is; raises Unavailable.
+
+    Asked at every start, so it reads the files' own lines and leaves Alembic, a second of imports, aside.
+    """
     engine = make_engine(url, pool_size=1)
     try:
         with translated(), engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
+            current = None
+            if connection.scalar(text("SELECT to_regclass('alembic_version')")) is not None:
+                current = connection.scalar(text("SELECT version_num FROM alembic_version"))
     finally:
         engine.dispose()
-    return current, ScriptDirectory.from_config(config(url)).get_current_head()
+    return current, newest()
+
+
+def newest() -> str | None:
+    """Return the revision that no other one follows; None when there is none at all."""
+    lines = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "api/migrations/versions").glob("*.py"))
+    made = set(re.findall(r'^revision(?:: str)? = "(\w+)"', lines, re.MULTILINE))
+    followed = set(re.findall(r'^down_revision(?:: [^=]+)? = "(\w+)"', lines, re.MULTILINE))
+    return max(made - followed, default=None)

@@ -18,7 +18,7 @@ from api import processes
 from core.errors import Unavailable
 from core.settings import ROOT, settings
 
-#: In order of starting; they are stopped the other way round.
+#: The processes of `up`.
 NAMES = ("web", "worker", "beat")
 #: uvicorn's and Celery's names for the two applications.
 _WEB, _QUEUE = "api.app:app", "api.worker:app"
@@ -42,10 +42,7 @@ def start() -> Web:
     """
     folder, stamp = settings().var / "run", code_stamp()
     with processes.locked(settings().var / "services.lock"):
-        for name in reversed(NAMES):
-            process = processes.find(folder, name)
-            if process is not None and process.stamp != stamp:
-                processes.stop(folder, process)
+        processes.stop(folder, *(process for process in _found(folder) if process.stamp != stamp))
         # Celery takes seconds to import; it does so while the web server does.
         waiting = [_start_queue(name, stamp) for name in NAMES[1:] if processes.find(folder, name) is None]
         web = _start_web(stamp)
@@ -55,16 +52,17 @@ def start() -> Web:
 
 
 def stop() -> list[str]:
-    """Stop beat, worker and web, in that order; return what was stopped."""
+    """Stop web, worker and beat; return what was stopped."""
     folder = settings().var / "run"
-    stopped = []
     with processes.locked(settings().var / "services.lock"):
-        for name in reversed(NAMES):
-            if process := processes.find(folder, name):
-                # A worker finishes the task at hand first; what it does not finish is leased again.
-                processes.stop(folder, process, patience_s=15)
-                stopped.append(name)
-    return stopped
+        found = _found(folder)
+        # A worker finishes the task at hand first; what it does not finish is leased again.
+        processes.stop(folder, *found, patience_s=15)
+    return [process.name for process in found]
+
+
+def _found(folder: Path) -> list[processes.Process]:
+    return [process for name in NAMES if (process := processes.find(folder, name)) is not None]
 
 
 def code_stamp() -> str:
@@ -90,7 +88,7 @@ def _start_queue(name: str, stamp: str) -> processes.Process:
         "worker": ["worker", "--concurrency=1", "--without-gossip", "--without-mingle", "--hostname=wangge@%h"],
         "beat": ["beat", f"--schedule={var / 'run' / 'beat-schedule'}", "--pidfile="],
     }
-    argv = [sys.executable, "-P", "-m", "celery", "--app", _QUEUE, "--quiet", *special[name], "--loglevel=INFO"]
+    argv = [sys.executable, "-P", "-m", "celery", "--app", _QUEUE, "--quiet", *special[name], "--loglevel=WARNING"]
     pid = processes.spawn(argv, log=_log(name), cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
     return processes.remember(var / "run", name, pid, stamp=stamp)
 
