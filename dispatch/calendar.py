@@ -27,6 +27,8 @@ NOTICES = Path(__file__).parent / "notices"
 _HOLIDAYS = ("元旦", "春节", "清明", "劳动", "端午", "中秋", "国庆")
 #: Fixed statutory days (month, day). Source: 全国年节及纪念日放假办法.
 _FIXED = ((1, 1), (5, 1), (10, 1), (10, 2), (10, 3))
+#: Days between a make-up day and the nearest day off; 6 was the most in 2020 to 2026.
+_NEAR = 15
 _OFF_WORDS = ("off", "休", "放假")
 _WORK_WORDS = ("work", "班", "上班", "调休上班")
 
@@ -299,9 +301,9 @@ def notice_of_days(rows: Iterable[Row], *, file: str) -> Notice:
 def check_notice(notice: Notice, *, rows: Mapping[date, Row], file: str, extra_days: int = 0) -> None:
     """Raise Invalid, naming file and line, unless the notice can be what the State Council published.
 
-    A make-up day is a weekend day and not off; days lie in the year, or within three days of its turn; all seven
-    holidays and the fixed days are there; and weekdays off less make-up days are exactly the statutory holidays
-    (plus `extra_days` that a later notice granted), which finds any single day that was forgotten.
+    A make-up day is a weekend day near a holiday and not off; days lie in the year, or within three days of its turn;
+    all seven holidays and the fixed days are there; and weekdays off less make-up days are exactly the statutory
+    holidays (plus `extra_days` that a later notice granted), which finds any single weekday that was forgotten.
     """
     first, last = date(notice.year - 1, 12, 29), date(notice.year + 1, 1, 3)
     for day in sorted({*notice.off, *notice.work}):
@@ -314,6 +316,8 @@ def check_notice(notice: Notice, *, rows: Mapping[date, Row], file: str, extra_d
             rows[day].reject("{file}, line {line}: {day} is both off and worked.", day=day.isoformat())
         if day.weekday() < 5:
             rows[day].reject("{file}, line {line}: the make-up day {day} is no weekend day.", day=day.isoformat())
+        if not any(abs((day - other).days) <= _NEAR for other in notice.off):
+            rows[day].reject("{file}, line {line}: no holiday is near the make-up day {day}.", day=day.isoformat())
     named = " ".join(notice.off.values())
     for word in _HOLIDAYS:
         if word not in named:

@@ -47,6 +47,7 @@ MISTAKES = {
         11,
     ),
     "a make-up day on a Wednesday": ("2026-01-04", "2026-01-07", "no weekend day", 5),
+    "a make-up day in another month": ("work: [2026-05-09]", "work: [2026-08-09]", "no holiday is near", 8),
     "a make-up day inside a holiday": ("work: [2026-05-09]", "work: [2026-05-03]", "both off and worked", 8),
     "a make-up day twice": ("[2026-09-20, 2026-10-10]", "[2026-09-20, 2026-09-20]", "stands twice", 11),
     "a day of another year": ("work: [2026-05-09]", "work: [2025-05-10]", "outside the year 2026", 8),
