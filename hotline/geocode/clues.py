@@ -106,8 +106,9 @@ class Finder:
                 hits.outside.append(name.text)
                 continue
             if name.areas:
+                # A shop that carries the town's name is not meant by the town's name.
                 hits.areas.append((start, end, name.areas))
-            if name.rows or name.derived or name.roads:
+            elif name.rows or name.derived or name.roads:
                 hits.names.append((start, end, name))
         hits.names.sort(key=lambda span: span[0])
         del hits.names[3 * MOST :], hits.areas[3 * MOST :]
@@ -165,7 +166,7 @@ class Finder:
                 trust *= 0.4
             if name.rows or name.derived:
                 clues += self._at_sites((start, end), name, trust)
-            elif not name.areas:
+            else:
                 clues += self._on_roads((start, end), name, trust)
             if len(clues) > MOST:
                 break

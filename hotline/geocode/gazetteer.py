@@ -23,6 +23,8 @@ from hotline.geocode.writing import PLACE_END, house_number, normalise
 
 #: Places of one name within this distance are one site.
 _SITE_M = 350.0
+#: No place is larger than this: a part that lies further away belongs to another of the same name.
+_WHOLE_M = 4000.0
 #: A name with more rows than this is a chain; the rest of its rows are not looked at.
 _CHAIN = 60
 
@@ -125,6 +127,8 @@ class Gazetteer:
         #: Known junctions by the two roads' names in order.
         self.junctions: dict[tuple[str, str], list[Spot]] = {}
         self._seen: dict[str, Sightings] = {}
+        #: Points of the parts of large places, by the whole's name: `XX风景区-YY亭` lies in XX风景区.
+        self._parts: dict[str, list[Spot]] = {}
         self._add_areas()
         self._prefixes = self._prefix_pattern()
         #: Last-level types are common words: nobody is at a place that is called only 停车场.
@@ -222,6 +226,10 @@ class Gazetteer:
                 if inner != found["inner"] and len(inner) >= 3 and _ENDS_AS_PLACE.search(inner):
                     ((x, y),) = self.plane.to_metres([(row.lng, row.lat)])
                     self._name(inner).derived.append((float(x), float(y), row.town_code))
+            whole, dash, _ = full.partition("-")
+            if dash and len(whole) >= 4:
+                ((x, y),) = self.plane.to_metres([(row.lng, row.lat)])
+                self._parts.setdefault(whole, []).append((float(x), float(y)))
             shorter = self._prefixes.sub("", full, count=1)
             if len(shorter) >= 4:
                 forms.add(shorter)
@@ -316,6 +324,9 @@ class Gazetteer:
         for members, town, community, shown in groups:
             x, y = np.median(np.array(members), axis=0)
             spread = max(math.hypot(px - x, py - y) for px, py in members)
+            for px, py in self._parts.get(name.text, ()):
+                if math.hypot(px - x, py - y) < _WHOLE_M:
+                    spread = max(spread, math.hypot(px - x, py - y))
             label = shown if len(members) == 1 else name.text
             sites.append(Site(float(x), float(y), spread, len(members), town, community, label, derived))
         sites.sort(key=lambda site: -site.rows)

@@ -27,7 +27,7 @@ PLACE_END = (
 )
 #: Words before which a place name may begin, beside punctuation and the start.
 BEFORE = frozenset(
-    "在于是的到去从往向由至住和与跟及或、区镇道村市号路街巷社对经过近靠边旁离我们望求请指叫回来说有诉问看给见映报将把被因内外同述称反"
+    "在于是的到去从往向由至住和与跟及或、号路对经过近靠边旁离我们望求请指叫回来说有诉问看给见映报将把被因内外同述称反"
     ",.。!!??:;()【】[]“”\"'《》<>—-~…/\\"
 )
 #: Characters that may follow a place name without being part of it.
