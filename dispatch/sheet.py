@@ -25,7 +25,7 @@ from grid.models import Area, Category, Unit
 #: What each sealed field was sealed as; a field of one kind cannot be opened as another.
 CONTEXTS: Mapping[str, str] = {"name": "report.name", "phone": "report.phone"}
 #: Roles that need to reach a reporter, and therefore may open personal data, with a reason.
-_MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
+MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
 #: Roles that see personal data at all, masked.
 _SEE_MASKED = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.SYSTEM})
 #: Steps that the public view tells of; corrections, notes and what happens inside the house are not among them.
@@ -341,7 +341,7 @@ def disclose(session: Session, case_id: uuid.UUID, *, field: str, reason: str, a
     """
     actor = actor_of(session)
     facts(session, case_id)
-    if actor.role not in _MAY_OPEN:
+    if actor.role not in MAY_OPEN:
         raise Forbidden("Your role may not open personal data.")
     if field not in CONTEXTS:
         raise Invalid("There is no protected field {name}.", field="field", name=field[:20])

@@ -37,7 +37,7 @@ from core.actor import Actor, Role
 from core.crypto import blind_index
 from core.db import actor_of
 from core.errors import Invalid
-from dispatch.models import Case, Report
+from dispatch.models import Assignment, Case, Report
 from grid.models import Area, Category, Instant, Unit
 
 #: Roles that read every case of their scope; the same four as in the row policies.
@@ -132,6 +132,8 @@ class Row:
     #: As Filter.colour.
     colour: int
     returns: int
+    #: Number of the last log entry.
+    entries: int
     #: EPSG:4490; None without a place.
     lng: float | None
     lat: float | None
@@ -224,6 +226,13 @@ def arrived(session: Session, asked: Filter, *, at: datetime, since: datetime) -
     return session.scalar(select(func.count()).select_from(hits)) or 0
 
 
+def assigned(session: Session, *, unit: str, since: datetime) -> int:
+    """Return how many shares a unit was given after `since`, at most 100: for "N new" above its inbox."""
+    mine = (Assignment.district_code == actor_of(session).district, Assignment.unit_code == unit)
+    hits = select(literal(1)).where(*mine, Assignment.created_at > since).limit(MAX_PAGE).subquery()
+    return session.scalar(select(func.count()).select_from(hits)) or 0
+
+
 def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") -> Counts:
     """Return how many open cases the session's actor sees, by state and colour.
 
@@ -262,6 +271,15 @@ def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") ->
 def find_number(session: Session, number: str) -> uuid.UUID | None:
     """Return the id of the case with this number if the session's actor may see it."""
     return session.scalar(select(Case.id).where(visible_to(actor_of(session)), Case.number == number.strip().upper()))
+
+
+def numbers(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, str]]:
+    """Return number and state of those of these cases that the session's actor may see, by id."""
+    if not ids:
+        return {}
+    seen = visible_to(actor_of(session))
+    found = session.execute(select(Case.id, Case.number, Case.state).where(seen, Case.id.in_(ids[:MAX_PAGE])))
+    return {key: (number, state) for key, number, state in found}
 
 
 def _colour(at: datetime) -> ColumnElement[int]:
@@ -417,6 +435,7 @@ def _with_names(keys: Any, actor: Actor, *, at: datetime, sort: Sort) -> Select[
             Case.due_clock,
             _colour(at).label("colour"),
             Case.returns,
+            Case.entries,
             func.ST_X(Case.geom, type_=Double).label("lng"),
             func.ST_Y(Case.geom, type_=Double).label("lat"),
         )

@@ -1,0 +1,114 @@
+"""The case sheet 工单 and the read-only lists of supervisors and officials; opening personal data with a reason.
+
+Changes nothing about a case: steps are taken on the desk and in the unit's inbox.
+"""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import wiring
+from api.deps import Now, Read, require
+from api.errors import sentence, status_of
+from api.pages import casework, page
+from api.pages.listing import asked, category_words, choices, end_of_day
+from core.actor import Actor, Role
+from core.errors import Invalid, NotFound
+from dispatch import sheet, views
+
+router = APIRouter(include_in_schema=False)
+
+#: Everybody who may see cases at all; each sees those of the own scope.
+Reader = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL, Role.UNIT, Role.GRID_WORKER))]
+#: Whose work may need a reporter's phone.
+OpenerWork = Annotated[casework.Work, Depends(casework.work_of(Role.OPERATOR, Role.SUPERVISOR, Role.UNIT))]
+TABS = ("open", "waiting", "running", "answered", "ended")
+
+
+@router.get("/cases")
+def cases(request: Request, session: Read, actor: Reader, at: Now) -> Response:
+    """List the cases of one's scope, to look at and to print."""
+    del actor
+    wanted = asked(request, box="open")
+    return page(
+        request,
+        "case/list.html",
+        asked=wanted,
+        query=wanted.query,
+        listed=views.worklist(session, wanted.filter, at=at, sort=wanted.sort, after=wanted.after or None),
+        counts=views.counts(session, at=at, soon=end_of_day(at)),
+        choices=choices(wiring.rulebook()),
+        tabs=TABS,
+        at=at,
+    )
+
+
+@router.get("/cases/{number}")
+def one(request: Request, session: Read, actor: Reader, at: Now, number: str) -> Response:
+    """Show everything about one case, ready to be printed on A4."""
+    return _page(request, session, actor, number, at=at)
+
+
+@router.post("/cases/{number}/disclose")
+def disclose(work: OpenerWork, number: str) -> Response:
+    """Show phones or names unmasked, once, after writing down who asked and why."""
+    form = work.form
+    try:
+        opened = sheet.disclose(
+            work.session,
+            _id(work.session, number),
+            field=form.get("field", ""),
+            reason=form.get("reason", ""),
+            at=work.at,
+        )
+    except Invalid as error:
+        status, problem = status_of(error), sentence(error)
+        return _page(work.request, work.session, work.actor, number, at=work.at, status=status, problem=problem)
+    return _page(work.request, work.session, work.actor, number, at=work.at, opened=opened)
+
+
+def _page(
+    request: Request,
+    session: Session,
+    actor: Actor,
+    number: str,
+    *,
+    at: Now,
+    status: int = 200,
+    problem: str = "",
+    opened: tuple[str, ...] | None = None,
+) -> Response:
+    book = wiring.rulebook()
+    found = sheet.sheet(session, _id(session, number))
+    guessed = casework.guesses(book, found.case)
+    known = views.numbers(session, [twin.case_id for twin in guessed.twins])
+    return page(
+        request,
+        "case/sheet.html",
+        status=status,
+        sheet=found,
+        case=found.case,
+        category=category_words(book, found.case.category_code),
+        guesses=guessed,
+        twins=[(*known[twin.case_id], twin) for twin in guessed.twins if twin.case_id in known],
+        log=casework.logged(book, found.entries),
+        why=[(share, casework.why_here(book, share.why)) for share in found.shares],
+        clocks=[
+            (clock, casework.limit_words(clock.limit), casework.trace(book, clock, at=at)) for clock in found.clocks
+        ],
+        may_open=actor.role in sheet.MAY_OPEN,
+        opened=opened,
+        problem=problem,
+        at=at,
+    )
+
+
+def _id(session: Session, number: str) -> uuid.UUID:
+    found = views.find_number(session, number)
+    if found is None:
+        raise NotFound("There is no case with this number, or it is not yours to see.")
+    return found

@@ -1,0 +1,220 @@
+// The desk: list, case and map linked; keys; the place chosen by click. Everything it does can be done without it.
+"use strict";
+(() => {
+  const by = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const detail = by("#detail");
+  const box = by("#map");
+  const SHAPES = ["●", "◐", "▲", "■"];
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  // ---- the map
+  let map = null;
+  const layers = {};
+  let cellsOf = "";
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const icon = (cls, words, size) => L.divIcon({ className: cls, html: "", iconSize: [size, size] });
+
+  function marker(lat, lng, cls, words, size, title) {
+    const made = L.marker([lat, lng], { icon: icon(cls, words, size), title, alt: title, keyboard: false });
+    // Text goes in as text: names of places come from outside.
+    made.on("add", () => { made.getElement().textContent = words; });
+    return made;
+  }
+
+  function start() {
+    if (!box || typeof L === "undefined") return;
+    map = L.map(box, { zoomControl: true, attributionControl: true, zoomAnimation: !still, fadeAnimation: !still, markerZoomAnimation: !still });
+    map.attributionControl.setPrefix(false);
+    L.control.scale({ imperial: false }).addTo(map);
+    map.setView([23.0, 113.0], 12);
+    for (const name of ["rows", "spots", "place", "chosen"]) layers[name] = L.layerGroup().addTo(map);
+    fetch(box.dataset.outline).then((answer) => answer.json()).then((towns) => {
+      layers.towns = L.geoJSON(towns, { interactive: false, style: { color: style("--line-strong"), weight: 1.5, fillColor: style("--surface"), fillOpacity: 0.55 } }).addTo(map);
+      layers.towns.bringToBack();
+      if (!shown()) map.fitBounds(layers.towns.getBounds(), { animate: false });
+    }).catch(() => {});
+    map.on("click", (event) => choosePoint(event.latlng));
+    drawRows();
+    drawCase();
+  }
+  const shown = () => { const found = by("[data-map]", detail); return found ? JSON.parse(found.dataset.map) : null; };
+
+  function drawCells(town) {
+    if (!town || town === cellsOf) return;
+    cellsOf = town;
+    fetch(`${box.dataset.cells}?town=${encodeURIComponent(town)}`).then((answer) => answer.ok ? answer.json() : null).then((cells) => {
+      if (!cells) return;
+      if (layers.cells) layers.cells.remove();
+      layers.cells = L.geoJSON(cells, { interactive: false, style: { color: style("--line"), weight: 1, fill: false } }).addTo(map);
+      layers.cells.bringToBack();
+      if (layers.towns) layers.towns.bringToBack();
+    }).catch(() => {});
+  }
+
+  function drawRows() {
+    if (!map) return;
+    layers.rows.clearLayers();
+    const current = by("article.case", detail)?.dataset.number;
+    for (const row of all(".item[data-lng]")) {
+      if (row.dataset.number === current) continue;
+      const colour = Number(row.dataset.colour);
+      const made = marker(Number(row.dataset.lat), Number(row.dataset.lng), `row-icon c${colour}`, SHAPES[colour], 18, by(".what", row).textContent.trim().slice(0, 40));
+      made.on("click", () => row.click());
+      row.mapped = made;
+      layers.rows.addLayer(made);
+    }
+  }
+
+  function drawCase() {
+    const found = shown();
+    if (!map) return;
+    for (const name of ["spots", "place", "chosen"]) layers[name].clearLayers();
+    if (!found) return;
+    const bounds = L.latLngBounds([]);
+    const circle = (spot, dash) => L.circle([spot.lat, spot.lng], { radius: Math.max(5, spot.radius_m || 5), color: style("--accent"), weight: 1.5, dashArray: dash, fillOpacity: 0.08, interactive: false });
+    if (found.place) {
+      layers.place.addLayer(circle(found.place));
+      layers.place.addLayer(marker(found.place.lat, found.place.lng, "here-icon", "✕", 24, `${box.dataset.here} ${found.place.name || ""}`));
+      bounds.extend([found.place.lat, found.place.lng]);
+    }
+    for (const spot of found.spots) {
+      layers.spots.addLayer(circle(spot, "4 4"));
+      const made = marker(spot.lat, spot.lng, "spot-icon", String(spot.no), 26, `${box.dataset.candidate} ${spot.no} ${spot.name}`);
+      made.on("click", () => choose(`spot-${spot.no}`));
+      made.spot = spot.no;
+      layers.spots.addLayer(made);
+      bounds.extend([spot.lat, spot.lng]);
+    }
+    drawCells(found.town);
+    if (bounds.isValid()) map.fitBounds(bounds.pad(0.3), { maxZoom: 16, animate: false });
+    markChoice();
+  }
+
+  // ---- the form of the case
+  const radio = (value) => by(`#save input[name=place][value="${value}"]`);
+  function choose(value) {
+    // A candidate that is the place already has no radio of its own.
+    const found = radio(value) || by(`#save [data-spot="${value.replace("spot-", "")}"] input`);
+    if (!found) return false;
+    found.checked = true;
+    found.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+  function choosePoint(spot) {
+    const form = by("#save");
+    if (!form) return;
+    form.elements.lng.value = spot.lng.toFixed(6);
+    form.elements.lat.value = spot.lat.toFixed(6);
+    by("#point-words").textContent = `${spot.lng.toFixed(6)}, ${spot.lat.toFixed(6)}`;
+    layers.chosen.clearLayers();
+    layers.chosen.addLayer(marker(spot.lat, spot.lng, "here-icon", "+", 24, box.dataset.chosen));
+    choose("point");
+  }
+  function markChoice() {
+    const value = by("#save input[name=place]:checked")?.value;
+    layers.spots?.eachLayer((layer) => layer.getElement?.()?.classList?.toggle("on", layer.spot !== undefined && value === `spot-${layer.spot}`));
+  }
+  const propose = () => { const part = by("#proposal"); if (part && window.htmx) htmx.trigger(part, "refresh"); };
+  document.addEventListener("change", (event) => {
+    if (!event.target.closest("#save")) return;
+    if (event.target.name === "place") { markChoice(); propose(); }
+    if (event.target.name === "category") propose();
+    if (event.target.name === "unit" && event.target.value) by('#save input[name=to][value="other"]').checked = true;
+  });
+  document.addEventListener("click", (event) => {
+    const chip = event.target.closest("[data-category]");
+    if (!chip) return;
+    const field = by("#f-category");
+    field.value = chip.dataset.category;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
+  // ---- list and case
+  const items = () => all(".item");
+  const currentItem = () => by(".item[aria-current]");
+  function mark(number) {
+    for (const item of items()) item.removeAttribute("aria-current");
+    const item = number && document.getElementById(`r-${number}`);
+    if (item) { item.setAttribute("aria-current", "true"); item.scrollIntoView({ block: "nearest" }); }
+  }
+  function move(step) {
+    const list = items();
+    if (!list.length) return;
+    const at = list.indexOf(currentItem());
+    const next = list[Math.min(list.length - 1, Math.max(0, at + step))];
+    if (next && next !== currentItem()) next.click();
+  }
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.target.id === "detail") {
+      const number = by("article.case", detail)?.dataset.number;
+      mark(number);
+      if (number) {
+        const address = new URL(location.href);
+        address.searchParams.set("case", number);
+        history.replaceState(history.state, "", address);
+      }
+      drawCase();
+    }
+    drawRows();
+  });
+  document.addEventListener("desk:done", (event) => {
+    const { number, action } = event.detail;
+    const words = by("[data-said]", detail)?.textContent.trim() || "";
+    by("#said").textContent = words;
+    const item = document.getElementById(`r-${number}`);
+    if (!item) return;
+    item.classList.add("done");
+    const cell = by(".due-cell", item);
+    if (cell) cell.textContent = `✓ ${words.slice(0, 24)}`;
+    // After sending a case out the next one is waiting; what was done stays readable in the list.
+    if (action === "dispatch") {
+      const list = items();
+      const next = list.slice(list.indexOf(item) + 1).find((other) => !other.classList.contains("done"));
+      if (next) next.click();
+    }
+  });
+  document.addEventListener("mouseover", (event) => {
+    const item = event.target.closest(".item");
+    all(".row-icon.on").forEach((found) => found.classList.remove("on"));
+    item?.mapped?.getElement()?.classList.add("on");
+  });
+
+  // ---- keys
+  const help = by("#help");
+  const enabled = () => localStorage.getItem("keys") !== "off";
+  by("#help-open")?.addEventListener("click", () => help.showModal());
+  const toggle = by("#keys-on");
+  if (toggle) {
+    toggle.checked = enabled();
+    toggle.addEventListener("change", () => localStorage.setItem("keys", toggle.checked ? "on" : "off"));
+  }
+  const focus = (selector) => { const found = by(selector); if (found) { found.focus(); found.select?.(); } return Boolean(found); };
+  const KEYS = {
+    j: () => move(1),
+    k: () => move(-1),
+    a: () => choose("spot-1") || choose("keep"),
+    d: () => by('#save button[value="dispatch"]')?.click(),
+    c: () => focus("#f-category"),
+    u: () => focus("#f-unit"),
+    n: () => { location.href = "/desk/new"; },
+    "/": () => focus("#search"),
+    "?": () => help.showModal(),
+    1: () => choose("spot-1"),
+    2: () => choose("spot-2"),
+    3: () => choose("spot-3"),
+  };
+  document.addEventListener("keydown", (event) => {
+    const field = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
+    if (event.key === "Escape" && field) { field.blur(); return; }
+    if (field || help?.open || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !enabled()) return;
+    if (event.key === "Enter" && event.target.closest(".item")) { setTimeout(() => focus("#save input, #save select"), 300); return; }
+    const act = KEYS[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    start();
+    mark(by("article.case", detail)?.dataset.number);
+  });
+})();
