@@ -227,7 +227,8 @@ def shades(counts: Sequence[int]) -> tuple[tuple[int, int], ...]:
     rest = [count for count in counts if count > 0]
     if not rest:
         return ()
-    most, tops = max(rest), []
+    most = max(rest)
+    tops: list[int] = []
     while len(tops) < len(RAMP) - 1 and len(set(rest)) > 1:
         mean = sum(rest) // len(rest)
         tops.append(mean)

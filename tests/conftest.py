@@ -188,7 +188,7 @@ def as_actor(session: Session) -> Callable[[Actor], Session]:
         session.flush()
         session.expire_all()
         db._enter(session, actor, read_only=False)
-        session.connection().exec_driver_sql("SET LOCAL wangge.case = ''")
+        session.connection().exec_driver_sql("SET LOCAL wangge.\"case\" = ''")
         return session
 
     return put
