@@ -40,12 +40,15 @@ def begin_servers() -> None:
 
 
 @app.command()
-def down() -> None:
-    """Stop exactly what `up` started here; data stays."""
+def down(*, erase: Annotated[bool, typer.Option("--erase", help="Remove the data, too.")] = False) -> None:
+    """Stop exactly what `up` started here; data stays unless it is to be erased."""
     from api import local, services
 
     stopped = services.stop() + local.stop()
     console.print("stopped: " + (", ".join(stopped) or "nothing was running"))
+    if erase:
+        local.erase()
+        console.print("The data is erased.")
 
 
 @app.command()

@@ -137,6 +137,13 @@ def stop() -> list[str]:
     return stopped
 
 
+def erase() -> None:
+    """Remove the data of the stopped servers, wherever it lies; what was reported is gone."""
+    var = settings().var
+    for folder in (var / "postgres", elsewhere(var), var / "redis", var / "sockets", short_sockets(var)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def owner_url() -> str:
     """Return the address that migrations run with.
 

@@ -114,6 +114,9 @@ def _footing_for_root(var: Path, home: Path) -> Footing:
     for way, prefix, uid, gid, place in ways:
         try:
             private_folder(place, uid, gid)
+            if way == "elsewhere" and (home / "data").exists() and not (moved / "data").exists():
+                # It was made here once, when another way was open.
+                shutil.move(home / "data", moved / "data")
             _give(place, uid, gid)
         except PermissionError:
             continue
