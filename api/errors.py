@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.i18n import N_, say
+from api.wording import CODES, named
 from core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, WanggeError
 
 log = logging.getLogger("wangge.web")
@@ -94,8 +95,11 @@ def status_of(error: WanggeError) -> int:
 
 
 def sentence(error: WanggeError) -> str:
-    """Return an error in the reader's language; parameters that are texts of the catalogue are translated, too."""
-    params = {name: say(value) if isinstance(value, str) else value for name, value in error.params.items()}
+    """Return an error in the reader's language; parameters that are codes or texts of the catalogue are said, too."""
+    params = {
+        name: named(value, CODES.get(name, {})) if isinstance(value, str) else value
+        for name, value in error.params.items()
+    }
     return say(error.message, **params)
 
 

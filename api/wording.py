@@ -79,11 +79,39 @@ ACTIONS: Mapping[str, str] = {
     "note": N_("Note added"),
     "rate": N_("Rated by the resident"),
 }
+#: Names of fields as forms and process tables have them.
+FIELDS: Mapping[str, str] = {
+    "answer": N_("Answer"),
+    "category": N_("Category"),
+    "kind": N_("Kind"),
+    "legal_basis": N_("Legal basis"),
+    "note": N_("Note"),
+    "phone": N_("Telephone"),
+    "place": N_("Place"),
+    "reason": N_("Reason"),
+    "reason_code": N_("Reason of the return"),
+    "satisfaction": N_("Satisfaction"),
+    "service": N_("Handed to"),
+    "text": N_("Text"),
+    "unit": N_("Unit"),
+    "urgency": N_("Urgency"),
+}
 CELL_KINDS: Mapping[str, str] = {
     "residential": N_("Residential"),
     "commercial": N_("Commercial"),
     "industrial": N_("Industrial"),
     "mixed": N_("Mixed"),
+}
+
+
+#: Parameters of errors that are codes: parameter → words.
+CODES: Mapping[str, Mapping[str, str]] = {
+    "action": ACTIONS,
+    "clock": CLOCKS,
+    "field": FIELDS,
+    "name": FIELDS,
+    "role": ROLES,
+    "state": STATES,
 }
 
 
