@@ -44,8 +44,7 @@ test:
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/deptry . --config .ci/deptry.toml
 	@$(PY) -m mypy
-	@.venv/bin/wangge with-servers -- $(PY) -m alembic check
-	@.venv/bin/wangge with-servers -- $(PY) -m pytest -n 2 $(ARGS)
+	@.venv/bin/wangge with-servers -- sh -c '$(PY) -m alembic check && exec $(PY) -m pytest -n 2 $(ARGS)'
 
 bench:
 	@./setup.sh bench
