@@ -212,16 +212,14 @@ def notice_of_table(table: Row) -> Notice:
     """
     table.only("year", "version", "source", "extra_days", "holidays")
     table.need("year", "source", "holidays")
-    year, version, extra = table["year"], table.get("version", 1), table.get("extra_days", 0)
-    for name, value in (("year", year), ("version", version), ("extra_days", extra)):
-        if not isinstance(value, int):
-            table.reject("{file}, line {line}: {column} must be a whole number.", column=name)
+    year, extra = table.whole("year") or 0, table.whole("extra_days") or 0
+    version = table.whole("version") or 1
+    if not FIRST.year <= year <= LAST.year:
+        table.reject("{file}, line {line}: {year} is outside the calendar.", column="year", year=year)
     off: dict[date, str] = {}
     work: dict[date, Row] = {}
     rows: dict[date, Row] = {}
-    for row in table["holidays"]:
-        if not isinstance(row, Row):
-            table.reject("{file}, line {line}: a holiday must be written as {{name, from, to, days, work}}.")
+    for row in table.rows("holidays"):
         row.only("name", "from", "to", "days", "work")
         row.need("name", "from", "to", "days")
         first, last, made_up = row["from"], row["to"], row.get("work") or []
@@ -289,6 +287,8 @@ def notice_of_days(rows: Iterable[Row], *, file: str) -> Notice:
                     "{file}, line {line}: {name} has a gap before {day}.", name=name, day=after.isoformat()
                 )
     year = Counter(day.year for day in seen).most_common(1)[0][0]
+    if not FIRST.year <= year <= LAST.year:
+        raise Invalid("{file}: {year} is outside the calendar.", file=file, year=year)
     try:
         version, extra = int(said.get("version", "1")), int(said.get("extra_days", "0"))
     except ValueError as error:

@@ -292,7 +292,7 @@ def read_limits(path: Path) -> list[LimitRule]:
     for table in parse_yaml(read_text(path), file=path.name):
         table.only("limits")
         table.need("limits")
-        for number, row in enumerate(table["limits"], start=1):
+        for number, row in enumerate(table.rows("limits"), start=1):
             row.only("clock", "limit", "kind", "urgency", "category", "note")
             row.need("clock", "limit")
             try:

@@ -207,16 +207,19 @@ def _process(table: Row) -> Process:
     )
     table.need("process", "version", "kinds", "label", "initial", "clocks", "states", "steps")
     states: dict[str, State] = {}
-    for row in table["states"]:
+    for row in table.rows("states"):
         row.only("name", "label", "term", "meaning", "open", "final")
         row.need("name", "label", "term", "meaning")
-        if row["name"] in states:
-            row.reject("{file}, line {line}: the state {state} stands twice.", state=row["name"])
-        states[row["name"]] = State(
-            row["name"], row["label"], row["term"], row["meaning"], row.get("open", True), row.get("final", False)
+        name, label, term, meaning = (row.text(column) for column in ("name", "label", "term", "meaning"))
+        if name in states:
+            row.reject("{file}, line {line}: the state {state} stands twice.", state=name)
+        states[name] = State(
+            name, label, term, meaning, row.flag("open", otherwise=True), row.flag("final", otherwise=False)
         )
+    if not isinstance(table["clocks"], Row):
+        table.reject("{file}, line {line}: {column} must name each clock and what it measures.", column="clocks")
     steps: dict[tuple[str, str], Step] = {}
-    for row in table["steps"]:
+    for row in table.rows("steps"):
         for step in _steps(row, states):
             if (step.action, step.source) in steps:
                 row.reject(
@@ -226,20 +229,24 @@ def _process(table: Row) -> Process:
                 )
             _check_step(row, step, states=states, clocks=table["clocks"])
             steps[step.action, step.source] = step
-    observers = frozenset(_role(table, name) for name in table.get("observers", ()))
-    never = tuple((_role(row, row["role"]), str(row["action"])) for row in table.get("never", ()))
+    observers = frozenset(_role(table, name) for name in table.words("observers"))
+    never: list[tuple[Role, str]] = []
+    for row in table.rows("never"):
+        row.only("role", "action")
+        row.need("role", "action")
+        never.append((_role(row, row["role"]), row.text("action")))
     made = Process(
-        name=table["process"],
-        version=table["version"],
-        kinds=tuple(table["kinds"]),
-        label=table["label"],
-        initial=table["initial"],
-        starts=tuple(table.get("starts", ())),
+        name=table.text("process"),
+        version=table.whole("version") or 0,
+        kinds=table.words("kinds"),
+        label=table.text("label"),
+        initial=table.text("initial"),
+        starts=table.words("starts"),
         states=states,
         steps=tuple(steps.values()),
         clocks={name: str(meaning) for name, meaning in table["clocks"].items()},
         observers=observers,
-        never=never,
+        never=tuple(never),
         _index=steps,
     )
     if wrong := problems(made):
@@ -256,30 +263,31 @@ def _steps(row: Row, states: Mapping[str, State]) -> Iterator[Step]:
     """Read one row of the table, which may stand for several source states (`from: [a, b]` or `from: open`)."""
     row.only(*_STEP_COLUMNS)
     row.need("action", "label", "term", "from", "to", "roles")
-    sources: Iterable[str] = row["from"] if isinstance(row["from"], list) else [row["from"]]
     if row["from"] == "open":
-        sources = [state.name for state in states.values() if state.open]
+        sources: Iterable[str] = [state.name for state in states.values() if state.open]
     elif row["from"] == "any":
         sources = list(states)
-    within = row.get("within")
+    else:
+        sources = row.words("from") if isinstance(row["from"], list) else [row.text("from")]
+    target, within = row.text("to"), row.get("within")
     for source in sources:
         yield Step(
-            action=row["action"],
-            label=row["label"],
-            term=row["term"],
+            action=row.text("action"),
+            label=row.text("label"),
+            term=row.text("term"),
             source=source,
-            target=source if row["to"] == "same" else row["to"],
-            roles=frozenset(_role(row, name) for name in row["roles"]),
-            needs=tuple(row.get("needs", ())),
-            may=tuple(row.get("may", ())),
-            starts=tuple(row.get("starts", ())),
-            stops=tuple(row.get("stops", ())),
-            outcome=row.get("outcome", "met"),
-            emits=tuple(row.get("emits", ())),
-            reason_required=row.get("reason", False),
-            cap=row.get("cap"),
+            target=source if target == "same" else target,
+            roles=frozenset(_role(row, name) for name in row.words("roles")),
+            needs=row.words("needs"),
+            may=row.words("may"),
+            starts=row.words("starts"),
+            stops=row.words("stops"),
+            outcome=row.text("outcome") or "met",
+            emits=row.words("emits"),
+            reason_required=row.flag("reason", otherwise=False),
+            cap=row.whole("cap"),
             within=Limit.parse(str(within)) if within is not None else None,
-            meaning=row.get("meaning", ""),
+            meaning=row.text("meaning"),
         )
 
 
@@ -334,6 +342,11 @@ def problems(found: Process) -> list[str]:
     for action in found.actions:
         if len({(s.label, s.term) for s in found.steps if s.action == action}) > 1:
             wrong.append(f"The action {action} has two labels.")
+    wrong += [
+        f"There is no clock {clock}, which an opened case would start."
+        for clock in found.starts
+        if clock not in found.clocks
+    ]
     return wrong + _clock_problems(found)
 
 

@@ -417,8 +417,5 @@ def read_rules(path: Path) -> list[Rule]:
     for table in parse_yaml(text, file=path.name):
         table.only("rules")
         table.need("rules")
-        for row in table["rules"]:
-            if not isinstance(row, Row):
-                table.reject("{file}, line {line}: a rule must be written as {{id, category, area, unit}}.")
-            rows.append(row)
+        rows += table.rows("rules")
     return rules_of(rows)

@@ -45,11 +45,57 @@ class Row(dict[str, Any]):
             if column not in columns:
                 self.reject("{file}, line {line}: {column} is not a column of this table.", column=column)
 
+    def rows(self, column: str) -> list["Row"]:
+        """Return a column that holds a list of rows, empty where it is missing; raises Invalid on anything else."""
+        found = self.get(column)
+        if found is None:
+            return []
+        if not isinstance(found, list) or not all(isinstance(row, Row) for row in found):
+            self.reject("{file}, line {line}: {column} must be a list of rows.", column=column)
+        return found
+
+    def words(self, column: str) -> tuple[str, ...]:
+        """Return a column that holds a list of words; raises Invalid, also on a single word."""
+        found = self.get(column)
+        if found is None:
+            return ()
+        if not isinstance(found, list) or not all(isinstance(word, str) and word for word in found):
+            self.reject("{file}, line {line}: {column} must be a list of words, [like, this].", column=column)
+        return tuple(found)
+
+    def text(self, column: str) -> str:
+        """Return a column that holds a text, empty where it is missing; raises Invalid on anything else."""
+        found = self.get(column)
+        if found is not None and not isinstance(found, str):
+            self.reject("{file}, line {line}: {column} must be a text.", column=column)
+        return found or ""
+
+    def flag(self, column: str, *, otherwise: bool) -> bool:
+        """Return a column that holds true or false; raises Invalid on anything else."""
+        found = self.get(column, otherwise)
+        if not isinstance(found, bool):
+            self.reject("{file}, line {line}: {column} must be true or false.", column=column)
+        return found
+
+    def whole(self, column: str) -> int | None:
+        """Return a column that holds a whole number, None where it is missing; raises Invalid on anything else."""
+        found = self.get(column)
+        if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+            self.reject("{file}, line {line}: {column} must be a whole number.", column=column)
+        return found
+
 
 class _Loader(yaml.SafeLoader):
     """YAML without its surprises: `off` and `no` are words, `09:00` is text, codes keep their leading zeros."""
 
     file = ""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse references: no table needs them, and a few lines of them unfold into more than any memory holds."""
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]  # the stubs leave it bare
+            raise Invalid("{file}, line {line}: references with * are not taken.", file=self.file, line=line)
+        return super().compose_node(parent, index)
 
     def construct_row(self, node: yaml.MappingNode) -> Row:
         """Return the mapping as a Row; a key given twice raises Invalid instead of winning silently."""
@@ -87,10 +133,10 @@ def read_text(path: Path) -> str:
 
 def parse_yaml(text: str, *, file: str) -> list[Row]:
     """Return the documents of a YAML text, each a Row; raises Invalid with file and line."""
-    loader = _Loader(text)
-    loader.file = file
     documents: list[Row] = []
     try:
+        loader = _Loader(text)
+        loader.file = file
         while loader.check_data():  # type: ignore[no-untyped-call]  # the stubs leave it bare
             found = loader.get_data()
             if not isinstance(found, Row):
@@ -101,8 +147,6 @@ def parse_yaml(text: str, *, file: str) -> list[Row]:
         raise Invalid("{file}, line {line}: this is not YAML.", file=file, line=line) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Invalid("{file} does not hold a table.", file=file) from error
-    finally:
-        loader.dispose()
     return documents
 
 

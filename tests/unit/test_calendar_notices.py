@@ -61,6 +61,7 @@ MISTAKES = {
     "a date written otherwise": ("2026-02-28", "28.2.2026", "dates must be written", 6),
     "an unknown column": ("days: 9, work", "day: 9, work", "is not a column", 6),
     "no source": ("source: 国办发明电〔2025〕7号\n", "", "source is missing", 1),
+    "a year beyond the calendar": ("year: 2026", "year: 0", "outside the calendar", 1),
     "a year in words": ("year: 2026", "year: next", "whole number", 1),
     "a key given twice": ("version: 1", "version: 1\nversion: 2", "stands twice", 1),
     "no YAML": ("holidays:", "holidays: [", "not YAML", None),

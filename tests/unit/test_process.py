@@ -197,6 +197,14 @@ MISTAKES = {
     "an unknown column": ("    cap: 2\n", "    limit: 2\n", "limit is not a column"),
     "a cap of nothing": ("    cap: 2\n", "    cap: 0\n", "at least 1"),
     "an unknown outcome": ("outcome: void", "outcome: lost", "not lost"),
+    "one word where a list belongs": ("    needs: [unit]\n", "    needs: unit\n", "list of words"),
+    "a flag in words": ("    reason: true\n    cap: 2", "    reason: surely\n    cap: 2", "true or false"),
+    "a cap in words": ("    cap: 2\n", "    cap: two\n", "whole number"),
+    "a ban without an action": ("{role: unit, action: close}", "{role: unit}", "action is missing"),
+    "states that are no rows": ("states:\n", "states: [received]\nstages:\n", "stages is not a column"),
+    "clocks that are a list": ("clocks:\n", "clocks: [reply]\nwatches:\n", "watches is not a column"),
+    "a label that is a number": ("label: Reply\n", "label: 5\n", "must be a text"),
+    "an unknown clock at the start": ("starts: [dispatch, reply]\n\nclocks", "starts: [dispatch, reply, moon]\n\nclocks", "no clock moon"),
     "a limit that is none": ("within: 30nd", "within: soon", "soon"),
 }  # fmt: skip
 
