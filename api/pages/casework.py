@@ -85,6 +85,8 @@ async def _entered(request: Request) -> dict[str, str]:
 Form = Annotated[dict[str, str], Depends(_entered)]
 
 
+#: Steps that lead a case on; everything else is a side road.
+FORWARD = ("dispatch", "sign", "reply", "callback")
 #: 1 to 5, as the call-back asks it.
 SATISFACTION: Mapping[int, str] = {
     5: N_("Very satisfied"),
@@ -207,7 +209,7 @@ def offers(book: Rulebook, sheet: Sheet, actor: Actor, *, at: datetime) -> tuple
     """
     case = sheet.case
     process = book.process(case.process, case.process_version)
-    found = []
+    found: list[Offer] = []
     for step in process.offered(case.state, actor.role):
         if actor.role is Role.UNIT and case.unit_code != actor.unit and step.action != "note":
             continue
@@ -216,7 +218,8 @@ def offers(book: Rulebook, sheet: Sheet, actor: Actor, *, at: datetime) -> tuple
         if step.within and case.closed_at and at > due(case.closed_at, step.within, work=book.work).at:
             continue
         found.append(Offer(step, say(step.label), effects(book, sheet, step, at=at)))
-    return tuple(found)
+    # The way forward stands first, whatever the table's order.
+    return tuple(sorted(found, key=lambda offer: offer.step.action not in FORWARD))
 
 
 def effects(book: Rulebook, sheet: Sheet, step: Step, *, at: datetime) -> tuple[str, ...]:

@@ -338,7 +338,7 @@ def _again(work: casework.Work, number: str, action: str, error: WanggeError) ->
     response = page(work.request, "desk/detail.html", status=status_of(error), **context)
     # Errors go to the page's problem box unless they say where they belong.
     response.headers["HX-Retarget"] = "#detail"
-    response.headers["HX-Reswap"] = "innerHTML show:top"
+    response.headers["HX-Reswap"] = "innerHTML"
     return response
 
 

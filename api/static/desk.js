@@ -155,6 +155,10 @@
         history.replaceState(history.state, "", address);
       }
       drawCase();
+      detail.scrollTop = 0;
+      // On a narrow screen the case stands below the list; on a wide one nothing should jump.
+      const top = detail.getBoundingClientRect().top;
+      if (top < 0 || top > innerHeight * 0.6) detail.scrollIntoView({ block: "start" });
     }
     drawRows();
   });

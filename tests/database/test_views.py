@@ -1,0 +1,248 @@
+"""What each role sees, and the worklists made of it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from core.actor import Actor, Role
+from core.errors import Forbidden, Invalid, NotFound
+from dispatch import sheet, views
+from dispatch.models import Case, Disclosure
+from dispatch.process import process
+from tests import builders
+from tests.builders import DISTRICT, NOW, TOWN
+
+pytestmark = pytest.mark.database
+
+As = Callable[[Actor], Session]
+OTHER_TOWN = "990100002"
+VIEWERS = [
+    builders.actor(Role.OPERATOR),
+    builders.actor(Role.SUPERVISOR),
+    builders.actor(Role.OFFICIAL),
+    builders.actor(Role.OFFICIAL, town=OTHER_TOWN),
+    builders.actor(Role.OPERATOR, town=TOWN),
+    builders.actor(Role.UNIT, unit="U1"),
+    builders.actor(Role.UNIT, unit="U2"),
+    builders.actor(Role.UNIT),
+    builders.actor(Role.GRID_WORKER, town=TOWN),
+    builders.actor(Role.GRID_WORKER),
+    builders.actor(Role.ADMIN),
+    builders.actor(Role.CITIZEN),
+    builders.actor(Role.OPERATOR, district="990101"),
+    builders.program(),
+]
+
+
+@pytest.fixture
+def ground(session: Session) -> list[Case]:
+    """Cases of two towns, two units and two districts, open and closed, with and without a clock."""
+    made = []
+    for town in (TOWN, OTHER_TOWN, None):
+        for unit in (None, "U1", "U2"):
+            for hours in (-3, 5, None):
+                due = timedelta(hours=hours) if hours is not None else None
+                made.append(builders.make_case(session, unit=unit, town_code=town, due_in=due))
+    made.append(builders.make_case(session, unit="U1", state="closed"))
+    made.append(builders.make_case(session, unit="U2", unit_codes=["U1", "U2"]))
+    made.append(builders.make_case(session, district="990100"))
+    session.flush()
+    return made
+
+
+@pytest.mark.parametrize("viewer", VIEWERS, ids=lambda a: f"{a.role}-{a.town or a.unit or a.district}")
+def test_visible_to_and_the_row_policy_are_the_same_rule(
+    ground: list[Case], session: Session, as_actor: As, viewer: Actor
+) -> None:
+    wanted = set(session.scalars(select(Case.id).where(views.visible_to(viewer))))
+    shown = set(as_actor(viewer).execute(text("SELECT id FROM cases")).scalars())
+    assert shown == wanted
+    if viewer.role in (Role.ADMIN, Role.CITIZEN) or viewer.district != DISTRICT:
+        assert not shown
+    if viewer.role is Role.OPERATOR and not viewer.town and viewer.district == DISTRICT:
+        assert len(shown) == len(ground)
+
+
+@pytest.mark.parametrize("sort", list(views.Sort))
+@pytest.mark.parametrize("box", ["", "open", "running", "all", "ended"])
+def test_pages_neither_repeat_nor_hide_a_case(ground: list[Case], as_actor: As, sort: views.Sort, box: str) -> None:
+    session = as_actor(builders.actor(Role.OPERATOR))
+    seen: list[views.Row] = []
+    after = None
+    while True:
+        page = views.worklist(session, views.Filter(box=box), at=NOW, sort=sort, after=after, limit=4)
+        seen += page.rows
+        after = page.after
+        if after is None:
+            break
+    assert len({row.id for row in seen}) == len(seen) == page.count
+    expected = {"": ground, "all": ground}.get(box)
+    if expected is not None:
+        assert len(seen) == len(expected)
+    if sort is views.Sort.DUE and box != "ended":
+        dues = [row.due_at for row in seen]
+        with_clock = [due for due in dues if due is not None]
+        assert with_clock == sorted(with_clock)
+        assert dues[: len(with_clock)] == with_clock, "cases without a clock stand last"
+
+
+def test_of_101_waiting_cases_the_one_with_least_time_left_stands_first(session: Session, as_actor: As) -> None:
+    for hours in range(100):
+        builders.make_case(session, due_in=timedelta(hours=10 + hours))
+    urgent = builders.make_case(session, due_in=timedelta(hours=1))
+    page = views.worklist(as_actor(builders.actor()), views.Filter(box="waiting"), at=NOW, limit=100)
+    assert page.rows[0].id == urgent.id
+    assert page.count == 101
+    assert page.after is not None
+
+
+def test_a_case_is_overdue_from_the_very_second_on(session: Session, as_actor: As) -> None:
+    case = builders.make_case(session, due_in=timedelta(hours=1), warned=2)
+    viewer = as_actor(builders.actor())
+    assert case.due_at is not None
+
+    def colour(seconds: int) -> int:
+        assert case.due_at is not None
+        at = case.due_at + timedelta(seconds=seconds)
+        return views.worklist(viewer, views.Filter(), at=at).rows[0].colour
+
+    assert [colour(-1), colour(0), colour(1)] == [2, 3, 3]
+    assert views.counts(viewer, at=case.due_at, soon=case.due_at).by_colour == {0: 0, 1: 0, 2: 0, 3: 1}
+
+
+def test_a_count_stops_where_nobody_would_scroll(
+    ground: list[Case], as_actor: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "MAX_COUNT", 5)
+    page = views.worklist(as_actor(builders.actor()), views.Filter(), at=NOW, limit=3)
+    assert (page.count, page.more) == (5, True)
+
+
+def test_filters_narrow_and_combine(session: Session, as_actor: As) -> None:
+    for code in ("10", "1001", "20"):
+        builders.make_category(session, code)
+    deep = builders.make_case(session, category_code="1001", town_code=TOWN, urgency="utilities")
+    builders.make_case(session, category_code="20", town_code=OTHER_TOWN)
+    viewer = as_actor(builders.actor())
+
+    def found(**asked: object) -> list[str]:
+        page = views.worklist(viewer, views.Filter(**asked), at=NOW)  # type: ignore[arg-type]
+        return [row.number for row in page.rows]
+
+    assert found(category="10") == [deep.number]
+    assert found(urgency="utilities", town=TOWN) == [deep.number]
+    assert found(town=TOWN, category="20") == []
+    assert found(received_to=NOW) == []
+    assert found(search=deep.number[:14]) == [deep.number] or len(found(search=deep.number[:14])) == 2
+    assert deep.number in found(search=deep.number)
+    assert len(found(search="窨井盖")) == 2
+    assert found(search="100%") == [], "a percent sign is a character, not a pattern"
+
+
+def test_only_those_who_call_back_find_a_case_by_telephone(session: Session, as_actor: As) -> None:
+    case_id = builders.make_case(session, unit="U1", phone="13800138000").id
+    asked = views.Filter(search="138 0013 8000")
+    for viewer, sees in (
+        (builders.actor(Role.OPERATOR), True),
+        (builders.actor(Role.SUPERVISOR), True),
+        (builders.actor(Role.OFFICIAL), False),
+        (builders.actor(Role.UNIT, unit="U1"), False),
+    ):
+        rows = views.worklist(as_actor(viewer), asked, at=NOW).rows
+        assert [row.id for row in rows] == ([case_id] if sees else []), viewer.role
+
+
+@pytest.mark.parametrize("cursor", ["x", "====", "MjAyNg", "é", "fDEyMw"])
+def test_a_made_up_page_is_refused(session: Session, as_actor: As, cursor: str) -> None:
+    with pytest.raises(Invalid):
+        views.worklist(as_actor(builders.actor()), views.Filter(), at=NOW, after=cursor)
+
+
+def test_the_worklist_walks_the_partial_index(ground: list[Case], as_actor: As) -> None:
+    session = as_actor(builders.actor())
+    session.execute(text("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"))
+    for asked, index in (
+        (views.Filter(box="open"), "ix_cases_worklist"),
+        (views.Filter(box="running", unit="U1"), "ix_cases_unit"),
+    ):
+        keys = views._page_keys(
+            views._branches(asked), builders.actor(), at=NOW, sort=views.Sort.DUE, after=None, take=51
+        )
+        plan = "\n".join(session.execute(_explained(session, select(keys.c.id))).scalars())
+        assert index in plan, plan
+        assert "Seq Scan" not in plan
+
+
+def _explained(session: Session, query: object) -> object:
+    made = query.compile(session.get_bind(), compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+    return text("EXPLAIN " + str(made).replace(":", r"\:"))
+
+
+def test_open_states_are_those_of_the_process() -> None:
+    table = process("complaint")
+    assert set(views.OPEN_STATES) == {name for name, state in table.states.items() if state.open}
+
+
+def test_a_sheet_shows_a_unit_the_parts_of_its_own_case_only(session: Session, as_actor: As) -> None:
+    mine = builders.make_case(session, unit="U1", name="欧阳询", phone="13800138000")
+    builders.make_assignment(session, mine, "U1")
+    builders.make_deadline(session, mine)
+    builders.make_attachment(session, mine)
+    theirs = builders.make_case(session, unit="U2")
+    own_id, other_id = mine.id, theirs.id
+    viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
+    shown = sheet.sheet(viewer, own_id)
+    assert (len(shown.entries), len(shown.shares), len(shown.clocks), len(shown.photos)) == (1, 1, 1, 1)
+    assert (shown.reports[0].name, shown.reports[0].phone) == ("欧**", "138****8000")
+    with pytest.raises(NotFound):
+        sheet.sheet(viewer, other_id)
+
+
+def test_an_official_sees_no_trace_of_the_reporter(session: Session, as_actor: As) -> None:
+    case_id = builders.make_case(session, name="张三", phone="13800138000").id
+    told = sheet.sheet(as_actor(builders.actor(Role.OFFICIAL)), case_id).reports[0]
+    assert (told.name, told.phone) == ("", "")
+
+
+def test_opening_personal_data_is_written_down_first(session: Session, as_actor: As) -> None:
+    case_id = builders.make_case(session, phone="13800138000").id
+    who = builders.actor(Role.OPERATOR)
+    viewer = as_actor(who)
+    for reason in ("", " ", "x"):
+        with pytest.raises(Invalid):
+            sheet.disclose(viewer, case_id, field="phone", reason=reason, at=NOW)
+    assert viewer.scalar(select(Disclosure.id)) is None
+    assert sheet.disclose(viewer, case_id, field="phone", reason="回访核实", at=NOW) == ("13800138000",)
+    assert [(o.actor_name, o.reason) for o in sheet.sheet(viewer, case_id).opened] == [(who.name, "回访核实")]
+    with pytest.raises(Invalid):
+        sheet.disclose(viewer, case_id, field="password", reason="好奇心", at=NOW)
+    with pytest.raises(Forbidden):
+        sheet.disclose(as_actor(builders.actor(Role.OFFICIAL)), case_id, field="phone", reason="想看看", at=NOW)
+
+
+def test_progress_by_number_names_nobody_and_says_nothing_private(session: Session, as_actor: As) -> None:
+    case = builders.make_case(session, unit="U1", name="张三", phone="13800138000", access_hash=b"k" * 16)
+    builders.make_entry(session, case, "note", data={"note": "内部备注"})
+    builders.make_entry(session, case, "sign", to="signed")
+    viewer = as_actor(builders.program())
+    public = sheet.progress(viewer, f" {case.number.lower()} ")
+    assert [step.action for step in public.steps] == ["receive", "sign"]
+    assert not public.own
+    assert (public.text, public.answer, public.place_name) == ("", None, "")
+    own = sheet.progress(viewer, case.number, access_hash=b"k" * 16)
+    assert own.own
+    assert own.text == case.text
+    for number, code in ((case.number, b"x" * 16), ("202611180000000", None)):
+        with pytest.raises(NotFound):
+            sheet.progress(viewer, number, access_hash=code)
+
+
+def test_masking_keeps_no_more_than_it_must() -> None:
+    assert sheet.masked("phone", "13800138000") == "138****8000"
+    assert sheet.masked("phone", "1234567") == "***4567"
+    assert sheet.masked("phone", "12345") == "*****"
+    assert sheet.masked("name", "李") == "李*"
+    assert sheet.masked("name", "欧阳修之") == "欧**"
