@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def _play_once() -> None:
         summary = replay.run(file, at=wiring.now(), span=_SPAN, handle=True, join=join, console=console)
         marker.parent.mkdir(parents=True, exist_ok=True)
         part = marker.with_suffix(".part")
-        part.write_text(json.dumps(asdict(summary), ensure_ascii=False), encoding="utf-8")
+        part.write_text(json.dumps(summary.kept(), ensure_ascii=False), encoding="utf-8")
         part.replace(marker)
     replay.show(summary, console)
 

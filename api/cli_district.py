@@ -79,10 +79,10 @@ def generate(
 ) -> None:
     """Make a fictional district of any size with known truth, and complaint texts that happened nowhere."""
     from api import wiring
-    from hotline.fiction import generate as make
+    from hotline.fiction import generate as write
 
-    made = make(out, seed=seed, households=households, cases=cases, at=wiring.now())
-    console.print(f"fictional district in {out}: {made}", markup=False)
+    made = write(out, seed=seed, households=households, cases=cases, at=wiring.now())
+    console.print(f"A fictional district in {out}: {made}", markup=False)
 
 
 @_user.command("add")

@@ -9,10 +9,10 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from core.errors import Conflict, Forbidden, Invalid
 from dispatch.cases import act
 from dispatch.rulebook import Rulebook
 from hotline.intake import Intake, Receipt, Report
-from hotline.play import Message, join_addresses, messages
+from hotline.play import Message, join_addresses, messages, read_spots
 
 #: A place counts as right within this distance of the truth.
 _NEAR_M = 300.0
@@ -44,9 +44,6 @@ _ANSWERS = (
 _RETURN = {"reason_code": "not_ours", "legal_basis": "三定方案（演示）", "reason": "不属本单位职责（演示）"}
 #: Shares: waiting cases that operators take up, assignments that units return, callers who are dissatisfied.
 _TAKEN_UP, _RETURNED, _DISSATISFIED = 0.3, 0.04, 0.12
-_ADDRESSES = text(
-    "SELECT town_code, road, house_no, name, ST_X(geom), ST_Y(geom) FROM address WHERE district_code = :d ORDER BY key"
-)
 _STATES = text("SELECT state, count(*) FROM cases WHERE district_code = :d GROUP BY state")
 
 
@@ -67,6 +64,8 @@ class Summary:
     doubts: Counter[str] = field(default_factory=Counter)
     #: Of messages with a known true place: right (within 300 m), wrong, none given.
     place: Counter[str] = field(default_factory=Counter)
+    #: Of messages that name a town only: right, wrong, none given.
+    town: Counter[str] = field(default_factory=Counter)
     #: Wrong although the program dispatched it alone.
     wrong_and_sent: int = 0
     #: Messages whose text names no place, for which none was given: rightly.
@@ -74,10 +73,17 @@ class Summary:
     truly_none: int = 0
     states: Counter[str] = field(default_factory=Counter)
 
+    def kept(self) -> dict[str, Any]:
+        """Return the figures as JSON."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        # dataclasses.asdict cannot copy a Counter.
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in found.items()}
+
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Summary":
         """Return the summary that was kept as JSON."""
-        return cls(**{name: Counter(value) if isinstance(value, dict) else value for name, value in kept.items()})
+        known: dict[str, Any] = {name: Counter(v) if isinstance(v, dict) else v for name, v in kept.items()}
+        return cls(**known)
 
     @property
     def rate(self) -> float:
@@ -161,14 +167,19 @@ class _Player:
         if truth is None:
             return
         summary = self.summary
-        if truth.get("lng") is None:
+        if truth.get("status") in ("unlocatable", "outside"):
             summary.truly_none += 1
             summary.rightly_none += place is None
+            return
+        if truth.get("lng") is None:
+            # Only a town is meant; the nearest there is to right or wrong.
+            told = "none" if place is None else "right" if place.town_code == truth.get("town") else "wrong"
+            summary.town[told] += 1
             return
         if place is None:
             summary.place["none"] += 1
             return
-        away = float(distance_m((place.lng, place.lat), (truth["lng"], truth["lat"]))[()])
+        away = float(distance_m((place.lng, place.lat), (truth["lng"], truth["lat"])).flat[0])
         right = away <= _NEAR_M
         summary.place["right" if right else "wrong"] += 1
         summary.wrong_and_sent += bool(not right and receipt.unit_code)
@@ -267,16 +278,9 @@ def _read(file: Path, intake: Intake, *, join: bool, seed: int, limit: int | Non
     found: Iterable[Message] = messages(file)
     if join:
         with snapshot(system(intake.book.district, "replay")) as session:
-            rows = [tuple(row) for row in session.execute(_ADDRESSES, {"d": intake.book.district})]
-        found = join_addresses(found, rows, seed=seed)
-    return list(_first(found, limit))
-
-
-def _first(found: Iterable[Message], limit: int | None) -> Iterator[Message]:
-    for i, message in enumerate(found):
-        if limit is not None and i >= limit:
-            return
-        yield message
+            addresses, places = read_spots(session)
+        found = join_addresses(found, addresses, places=places, district=intake.book.name, seed=seed)
+    return list(islice(found, limit))
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -304,6 +308,9 @@ def show(summary: Summary, console: Console) -> None:
         table.add_row("  farther away", share(summary.place["wrong"], judged))
         table.add_row("  no place given", share(summary.place["none"], judged))
         table.add_row("  farther away and dispatched alone", share(summary.wrong_and_sent, judged))
+    named = sum(summary.town.values())
+    if named:
+        table.add_row("only a town named: right town", share(summary.town["right"], named))
     if summary.truly_none:
         table.add_row("no true place, none given", share(summary.rightly_none, summary.truly_none))
     table.add_row("steps of demo units", f"{summary.actions:,}")
