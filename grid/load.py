@@ -158,7 +158,8 @@ def write_district(session: Session, ground: Ground) -> int:
         " WHERE district_code = :d AND (name, city_name, fictional, synthetic_join, geom, settings) IS DISTINCT FROM"
         " (:name, :city, :fictional, :joined, ST_GeomFromEWKB(:geom), settings || CAST(:settings AS jsonb))"
     )
-    return new or _count(session.execute(update, values | {"settings": _json(settings)}))
+    differs = _count(session.execute(update, values | {"settings": _json(settings)}))
+    return max(new, differs)
 
 
 def write_ground(session: Session, ground: Ground, *, in_use: InUse) -> dict[str, Count]:
