@@ -131,7 +131,8 @@ _STATEMENTS: dict[str, TextClause] = {
 _LEVELS = {"towns": "town", "communities": "community"}
 
 _STAMP = text("""
-SELECT d.revision, e.newest, e.changes
+SELECT d.revision, e.newest, e.changes,
+       (SELECT o.id FROM outbox o WHERE o.district_code = :d ORDER BY o.id DESC LIMIT 1) AS told
 FROM district d CROSS JOIN (
   SELECT max(e.recorded_at) AS newest, count(*) FILTER (WHERE e.recorded_at >= :since) AS changes
   FROM (
@@ -202,19 +203,21 @@ class Stamp:
     #: Counts the loads of the ground.
     revision: int
     #: Changes whenever a case does, and every minute, because colours change with time alone.
-    data: tuple[datetime, datetime | None, int]
+    data: tuple[object, ...]
 
 
 def stamp(session: Session, *, at: datetime) -> Stamp:
     """Return the stamp of the ground and the cases as of now; needs a session of the program, who sees all entries.
 
     It is read off the log: the newest entry, and how many there are since the last minute but one, so that a
-    transaction which commits after a later one is noticed too. at: aware. Reads only; one short index range.
+    transaction which commits after a later one is noticed too. Replayed cases are recorded in the past: for them the
+    newest message of the outbox stands, whose id is made of the machine's own clock. at: aware. Reads only; one short
+    index range.
     """
     minute = at.replace(second=0, microsecond=0)
     bound = {"d": actor_of(session).district, "since": minute - _WINDOW}
     row = session.execute(_STAMP, bound).one_or_none()
-    return Stamp(row.revision, (minute, row.newest, row.changes)) if row else Stamp(-1, (minute, None, 0))
+    return Stamp(row.revision, (minute, row.newest, row.changes, row.told)) if row else Stamp(-1, (minute,))
 
 
 def _heat(session: Session, tile: Tile, layer: str) -> bytes:
