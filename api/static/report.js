@@ -76,11 +76,17 @@
         small = wanggeMap(box);
         small.map.on("click", (event) => setPoint(event.latlng.lng, event.latlng.lat, words.dataset.taken));
         const lng = parseFloat(field("lng").value);
-        if (!Number.isNaN(lng)) small.ready.then(() => setPoint(lng, parseFloat(field("lat").value), words.dataset.taken));
+        if (!Number.isNaN(lng)) small.ready.then(() => setPoint(lng, parseFloat(field("lat").value), words.textContent));
       } else if (small) small.map.invalidateSize();
     });
   }
   remove.addEventListener("click", () => setPoint(null, null, ""));
+
+  const chosen = document.getElementById("photo-words");
+  field("photo").addEventListener("change", () => {
+    const files = field("photo").files;
+    chosen.textContent = files.length ? chosen.dataset.chosen.replace("{n}", files.length) : "";
+  });
 
   // Sending: by fetch, so that a dead line loses nothing.
   const freshToken = async () => {
