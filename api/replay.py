@@ -27,8 +27,9 @@ from core.datums import distance_m
 from core.db import snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid
 from dispatch.cases import act
+from dispatch.opening import Placed
 from dispatch.rulebook import Rulebook
-from hotline.intake import Intake, Receipt, Report
+from hotline.intake import Intake, Report
 from hotline.play import Message, join_addresses, messages, read_spots
 
 #: A place counts as right within this distance of the truth.
@@ -141,14 +142,15 @@ class _Player:
         except Invalid:
             self.summary.refused += 1
             return
-        if receipt.repeated:
-            self.summary.repeated += 1
-            return
-        summary = self.summary
+        # What is understood of a message is the same at every play, so that an interrupted one is summed up whole.
+        summary, sent = self.summary, known.decision is not None and not known.doubts
         summary.status[known.answer.status] += 1
-        summary.sent["dispatched" if receipt.unit_code else "waiting"] += 1
+        summary.sent["dispatched" if sent else "waiting"] += 1
         summary.doubts.update(known.doubts)
-        self._judge(message, known.place, receipt)
+        self._judge(message, known.place, sent=sent)
+        if receipt.repeated:
+            summary.repeated += 1
+            return
         if self.handle:
             place = known.place
             areas = (
@@ -162,7 +164,7 @@ class _Player:
             event = heapq.heappop(self.waiting)
             self._do(event)
 
-    def _judge(self, message: Message, place: Any, receipt: Receipt) -> None:
+    def _judge(self, message: Message, place: Placed | None, *, sent: bool) -> None:
         truth = message.truth
         if truth is None:
             return
@@ -182,7 +184,7 @@ class _Player:
         away = float(distance_m((place.lng, place.lat), (truth["lng"], truth["lat"])).flat[0])
         right = away <= _NEAR_M
         summary.place["right" if right else "wrong"] += 1
-        summary.wrong_and_sent += bool(not right and receipt.unit_code)
+        summary.wrong_and_sent += not right and sent
 
     def _plan(self, case: _Played, at: datetime) -> None:
         if case.unit:
@@ -289,7 +291,7 @@ def show(summary: Summary, console: Console) -> None:
     def share(part: int, whole: int) -> str:
         return f"{part:,} ({part / whole:.1%})" if whole else f"{part:,}"
 
-    fresh = summary.messages - summary.repeated - summary.refused
+    fresh = summary.messages - summary.refused
     table = Table("", "", title="What came of the messages")
     table.add_row("messages taken in", f"{fresh:,} ({summary.rate:,.0f} a second with their handling)")
     if summary.repeated:
