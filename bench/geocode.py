@@ -7,6 +7,7 @@ Fast: on a fictional gazetteer of 200,000 names, against the bare name automaton
 """
 
 import argparse
+import math
 import random
 import re
 import time
@@ -177,17 +178,27 @@ def fictional(count: int, rng: random.Random) -> Gazetteer:
     """Return a gazetteer of invented names spread over forty kilometres."""
     syllables = "春夏秋冬云雨山河松柏梅兰竹菊金银玉石龙凤鹤鹿星月海江湖泉林森和平安康福寿祥瑞文武明德仁义礼信华茂盛达"
     ends = ["花园", "广场", "小区", "大厦", "公园", "便利店", "餐厅", "学校", "工业园", "村", "苑", "药房"]
+    roads = [
+        (
+            "".join(rng.choices(syllables, k=rng.choice((2, 2, 3)))) + rng.choice(["路", "大道", "街"]),
+            (rng.uniform(112.8, 113.2), rng.uniform(22.8, 23.2)),
+            rng.uniform(0, 2 * math.pi),
+        )
+        for _ in range(count // 25)
+    ]
     seen: set[str] = set()
     rows = []
     while len(rows) < count:
         name = "".join(rng.choices(syllables, k=rng.randint(2, 5))) + rng.choice(ends)
-        if name not in seen:
-            seen.add(name)
-            town = f"9901010{rng.randint(10, 25)}"
-            lng, lat = rng.uniform(112.8, 113.2), rng.uniform(22.8, 23.2)
-            road = "".join(rng.choices(syllables, k=2)) + rng.choice(["路", "大道", "街"])
-            address = f"{road}{rng.randint(1, 300)}号"
-            rows.append(Entry(kind="place", name=name, lng=lng, lat=lat, town_code=town, address=address))
+        if name in seen:
+            continue
+        seen.add(name)
+        road, (lng, lat), way = rng.choice(roads)
+        number = rng.randint(1, 300)
+        # Eight metres a number, in degrees.
+        lng, lat = lng + number * 8e-5 * math.cos(way), lat + number * 8e-5 * math.sin(way)
+        town = f"9901010{10 + min(15, max(0, int((lng - 112.8) * 40)))}"
+        rows.append(Entry(kind="place", name=name, lng=lng, lat=lat, town_code=town, address=f"{road}{number}号"))
     areas = [AreaEntry(level="town", code=f"9901010{n}", name=f"虚构{n}镇", lng=113.0, lat=23.0) for n in range(10, 26)]
     return Gazetteer(rows, areas, district="虚构区", city="虚构市")
 
@@ -204,18 +215,20 @@ def rate(call: Callable[[str], object], texts: Iterable[str]) -> float:
 def speed(*, count: int) -> None:
     """Print how long 200,000 names take to load and how many texts a second are answered, beside the automaton."""
     rng = random.Random(7)
-    started = time.process_time()
     gazetteer = fictional(count, rng)
+    started = time.process_time()
+    gazetteer = Gazetteer(gazetteer.rows, gazetteer.areas, district="虚构区", city="虚构市")
     made = time.process_time()
     geocoder = Geocoder(gazetteer)
-    print(
-        f"{count} fictional names: gazetteer {made - started:.1f} s of which some is inventing them, "
-        f"geocoder {time.process_time() - made:.1f} s"
-    )
+    print(f"{count} fictional names: gazetteer {made - started:.1f} s, geocoder {time.process_time() - made:.1f} s")
     chosen = rng.sample(gazetteer.rows, 2000)
     letters = "春夏秋冬云雨山河松柏梅兰竹菊"
-    whole = [rng.choice(SENTENCES).format(n=row.name, t="虚构12镇") for row in chosen]
-    addresses = [f"虚构12镇{row.address}有人乱摆卖" for row in chosen]
+
+    def town(row: Entry) -> str:
+        return f"虚构{row.town_code[-2:]}镇"
+
+    whole = [rng.choice(SENTENCES).format(n=row.name, t=town(row)) for row in chosen]
+    addresses = [f"{town(row)}{row.address}有人乱摆卖" for row in chosen]
     damaged = [
         rng.choice(SENTENCES).format(n=row.name[:1] + rng.choice(letters) + row.name[2:], t="虚构12镇")
         for row in chosen

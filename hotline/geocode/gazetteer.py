@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import ahocorasick
@@ -188,7 +189,7 @@ class Gazetteer:
         return re.compile(rf"^(?:[一-鿿]{{2,3}}省)?(?:{known}|(?:{bare})(?!.{{0,2}}[路街道])|街道|镇(?=.))*")
 
     def _add_row(self, index: int, row: Entry) -> None:
-        for form in self._forms(row):
+        for form in self._forms(index, row):
             rows = self._name(form).rows
             if not rows or rows[-1] != index:
                 rows.append(index)
@@ -212,7 +213,7 @@ class Gazetteer:
         if reading.landmark:
             self._name(reading.landmark).derived.append((*origin, row.town_code))
 
-    def _forms(self, row: Entry) -> set[str]:
+    def _forms(self, index: int, row: Entry) -> set[str]:
         """Return the spellings under which a row's name is looked for."""
         forms: set[str] = set()
         for given in (row.name, *row.aliases):
@@ -224,12 +225,10 @@ class Gazetteer:
                 base, inner = found["base"], _BRANCH_END.sub("", found["inner"])
                 forms.add(base)
                 if inner != found["inner"] and len(inner) >= 3 and _ENDS_AS_PLACE.search(inner):
-                    ((x, y),) = self.plane.to_metres([(row.lng, row.lat)])
-                    self._name(inner).derived.append((float(x), float(y), row.town_code))
+                    self._name(inner).derived.append((*self.xy[index], row.town_code))
             whole, dash, _ = full.partition("-")
             if dash and len(whole) >= 4:
-                ((x, y),) = self.plane.to_metres([(row.lng, row.lat)])
-                self._parts.setdefault(whole, []).append((float(x), float(y)))
+                self._parts.setdefault(whole, []).append(self.xy[index])
             shorter = self._prefixes.sub("", full, count=1)
             if len(shorter) >= 4:
                 forms.add(shorter)
@@ -322,13 +321,13 @@ class Gazetteer:
                 groups.append(([spot], town, community, shown if not derived else name.text))
         sites = []
         for members, town, community, shown in groups:
-            x, y = np.median(np.array(members), axis=0)
+            x, y = median(spot[0] for spot in members), median(spot[1] for spot in members)
             spread = max(math.hypot(px - x, py - y) for px, py in members)
             for px, py in self._parts.get(name.text, ()):
                 if math.hypot(px - x, py - y) < _WHOLE_M:
                     spread = max(spread, math.hypot(px - x, py - y))
             label = shown if len(members) == 1 else name.text
-            sites.append(Site(float(x), float(y), spread, len(members), town, community, label, derived))
+            sites.append(Site(x, y, spread, len(members), town, community, label, derived))
         sites.sort(key=lambda site: -site.rows)
         return sites
 

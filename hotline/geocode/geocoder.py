@@ -33,7 +33,10 @@ _BORDER = 0.006
 _PIXELS = 400_000
 
 #: Names that their publisher scrambled, and provinces and cities spelt out.
-_FOREIGN = re.compile(r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省[一-鿿]{2,3}市")
+_FOREIGN = re.compile(
+    r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省[一-鿿]{2,3}市"
+    r"|[一-鿿][^超菜城门夜早集股楼本我全都上]市[一-鿿]{1,2}[^小社园业城市灾片景厂校住辖地]区(?![别域分])"
+)
 _MATTER = re.compile(r"(?:位于|地址|地点|发生|反映|投诉|举报|就在|坐落)[^,。]{0,6}$")
 _HOME = re.compile(r"(?:我住|家住|住在|居住|户籍|我是|老家|上班)[^,。]{0,6}$")
 

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 #: Points of one name further apart than this, with none between, are on different roads of that name.
@@ -22,7 +19,11 @@ APART_M = 1500.0
 #: A common name (工业大道) must hold together closer than this.
 APART_PLAIN_M = 700.0
 #: Points of a road without a number that are looked at.
-_LOOSE = 40
+_LOOSE = 16
+#: Numbers that are looked at where a number lies beyond the known ones, and how much a point without one pulls.
+_NEAR, _LOOSE_PULL = 12, 0.005
+#: Up to this many points all pairs are compared; a tree is quicker beyond.
+_FEW = 40
 #: Two roads that stay further apart than this do not meet.
 _MEET_M = 600.0
 
@@ -121,10 +122,13 @@ class Road:
         spread = self._spots[nearest][2]
         away = abs(number - nearest)
         how = "address_beyond" if len(self._numbers) > 1 else "address_near"
-        spots = [self._spots[one][:2] for one in self._numbers]
-        weights = [(1.5 if (one - number) % 2 == 0 else 1.0) / (abs(one - number) + 3) ** 1.5 for one in self._numbers]
-        loose = self.loose[:_LOOSE]
-        x, y = _weighted_median(np.array(spots + loose), np.array(weights + [0.005] * len(loose)))
+        near = sorted(self._numbers, key=lambda one: abs(one - number))[:_NEAR]
+        pulls = [
+            (*self._spots[one][:2], (1.5 if (one - number) % 2 == 0 else 1.0) / (abs(one - number) + 3) ** 1.5)
+            for one in near
+        ]
+        pulls += [(px, py, _LOOSE_PULL) for px, py in self.loose[:_LOOSE]]
+        x, y = _weighted_median(pulls)
         return _estimate(x, y, min(80 + away * 6.0, 900.0) + spread / 2, how, lower=nearest, upper=nearest)
 
     def _centred(self, spots: list[Spot], how: str, *, least: float) -> Estimate | None:
@@ -161,15 +165,9 @@ class Sightings:
 
     def roads(self, apart_m: float) -> list[Road]:
         """Return the roads of this name: points that hang together within `apart_m` are one road, across towns too."""
-        points = np.array(self.spots)
-        groups = np.zeros(len(points), dtype=np.int32)
-        if np.ptp(points, axis=0).max() > apart_m:
-            pairs = cKDTree(points).query_pairs(apart_m, output_type="ndarray")
-            linked = np.ones(len(pairs), dtype=np.int8)
-            links = coo_matrix((linked, (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-            _, groups = connected_components(links, directed=False)
+        groups = _groups(self.spots, apart_m)
         found: dict[int, Road] = {}
-        for group, number, spot, town in zip(groups.tolist(), self.numbers, self.spots, self.towns, strict=True):
+        for group, number, spot, town in zip(groups, self.numbers, self.spots, self.towns, strict=True):
             road = found.setdefault(group, Road(self.name))
             road.towns[town] += 1
             if number is None:
@@ -194,10 +192,44 @@ def meeting(one: Road, two: Road) -> Estimate | None:
     return Estimate(float(x), float(y), max(150.0, 1.2 * float(apart[at])), "junction_near", belief)
 
 
-def _weighted_median(spots: NDArray[np.float64], weights: NDArray[np.float64]) -> Spot:
-    """Return the point with the least weighted sum of distances (Weiszfeld's steps, to some metres)."""
-    centre = np.average(spots, axis=0, weights=weights)
-    for _ in range(12):
-        pulls = weights / np.maximum(np.hypot(*(spots - centre).T), 20.0)
-        centre = np.average(spots, axis=0, weights=pulls)
-    return float(centre[0]), float(centre[1])
+def _weighted_median(pulls: list[tuple[float, float, float]]) -> Spot:
+    """Return the point with the least weighted sum of distances to x, y, weight (Weiszfeld's steps, to some metres)."""
+    total = sum(weight for _, _, weight in pulls)
+    x = sum(px * weight for px, _, weight in pulls) / total
+    y = sum(py * weight for _, py, weight in pulls) / total
+    if len(pulls) < 3:
+        px, py, _ = max(pulls, key=lambda pull: pull[2])
+        return px, py
+    for _ in range(8):
+        shares = [weight / max(math.hypot(px - x, py - y), 20.0) for px, py, weight in pulls]
+        total = sum(shares)
+        x = sum(pull[0] * share for pull, share in zip(pulls, shares, strict=True)) / total
+        y = sum(pull[1] * share for pull, share in zip(pulls, shares, strict=True)) / total
+    return x, y
+
+
+def _groups(spots: list[Spot], apart_m: float) -> list[int]:
+    """Return for each point the number of its group: points within `apart_m` of each other are in one."""
+    lows, highs = [min(axis) for axis in zip(*spots, strict=True)], [max(axis) for axis in zip(*spots, strict=True)]
+    if max(high - low for low, high in zip(lows, highs, strict=True)) <= apart_m:
+        return [0] * len(spots)
+    parent = list(range(len(spots)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    if len(spots) <= _FEW:
+        near = [
+            (one, two)
+            for one, (x, y) in enumerate(spots)
+            for two in range(one)
+            if abs(x - spots[two][0]) <= apart_m and math.hypot(x - spots[two][0], y - spots[two][1]) <= apart_m
+        ]
+    else:
+        near = cKDTree(np.array(spots)).query_pairs(apart_m, output_type="ndarray").tolist()
+    for one, two in near:
+        parent[root(one)] = root(two)
+    return [root(at) for at in range(len(spots))]

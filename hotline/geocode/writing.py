@@ -37,9 +37,9 @@ AFTER = frozenset(
     "楼栋座期号路街巷地车出入周围近了存发业住居物开工,.。!!??:;()【】[]“”\"'《》<>—-~…/\\0123456789"
 )
 
-_SPACES = re.compile(r"[\s\u200b-\u200f\ufeff·•・‧]+")
-_LINES = re.compile(r"[\r\n]+")
-_ROAD_DIGITS = re.compile(r"(?<=[一-鿿])(\d{1,2})(?=(?:横|马)?[路街巷])")
+#: Dropped wherever they stand: spaces, marks without width, the dots within names.
+_DROPPED = " \t\r\f\v\u00a0\u3000\u200b\u200c\u200d\u200e\u200f\ufeff·•・‧"
+_ROAD_DIGITS = re.compile(r"(\d{1,2})(?=(?:横|马)?[路街巷])")
 _NUMERALS = "零一二三四五六七八九"
 _CN = "零〇一二三四五六七八九十百两"
 #: A house number: 23号, 二十三号, 23-25号, 23之1号, 23号之一; `a` is the number, `b` the end of a range.
@@ -51,8 +51,8 @@ BARE_NO = re.compile(r"(\d{1,4})(?![\d.%米路年月日个元点多度人次名�
 
 
 @cache
-def _letters() -> dict[int, str]:
-    """Return the table from traditional to simplified characters, from the dictionary of OpenCC."""
+def _letters() -> dict[int, str | None]:
+    """Return the table from traditional to simplified characters (dictionary of OpenCC); it drops spaces too."""
     table: dict[int, str] = {}
     listed = resources.files("opencc").joinpath("dictionary", "TSCharacters.txt").read_text(encoding="utf-8")
     for line in listed.splitlines():
@@ -60,7 +60,7 @@ def _letters() -> dict[int, str]:
         first = new.split(" ")[0]
         if len(old) == 1 and len(first) == 1 and old not in new.split(" "):
             table[ord(old)] = first
-    return table
+    return {**table, **dict.fromkeys(map(ord, _DROPPED)), ord("\n"): "。"}
 
 
 def normalise(text: str) -> str:
@@ -69,14 +69,17 @@ def normalise(text: str) -> str:
     NFKC, lower case, simplified characters, no spaces and middle dots, line breaks as full stops, road numbers in
     characters (广佛1路 becomes 广佛一路); at most `LONGEST` characters.
     """
-    text = text[:LONGEST]
+    text = text[:LONGEST].strip()
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_letters())
-    text = text.strip().lower()
-    if "\n" in text or "\r" in text:
-        text = _LINES.sub("。", text)
-    text = _SPACES.sub("", text)
-    return _ROAD_DIGITS.sub(lambda found: _in_characters(int(found[1])), text)
+        text = unicodedata.normalize("NFKC", text)
+    text = text.translate(_letters()).lower()
+    return _ROAD_DIGITS.sub(_road_number, text)
+
+
+def _road_number(found: re.Match[str]) -> str:
+    """Return the characters for a road's number; digits that no character precedes are left alone."""
+    before = found.string[found.start() - 1 : found.start()]
+    return _in_characters(int(found[1])) if "一" <= before <= "鿿" else found[0]
 
 
 def _in_characters(number: int) -> str:
