@@ -83,6 +83,10 @@ def test_day_that_spills_over_the_year_belongs_to_the_notice_that_names_it():
     calendar = national_calendar()
     assert calendar.notice_of(date(2022, 12, 31)).year == 2023
     assert calendar.notice_of(date(2022, 12, 30)).year == 2022
+    late = Notice(2027, {date(2028, 1, 1): "元旦"})
+    spilt = WorkCalendar.from_notices([late, Notice(2028, {})])
+    assert spilt.notice_of(date(2028, 1, 1)) is late
+    assert spilt.notice_of(date(2028, 1, 2)).year == 2028
 
 
 def test_why_names_the_holiday():

@@ -1,12 +1,14 @@
 """A notice file with a mistake is refused with file and line; a sound one is read whole, in either format."""
 
 import csv
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from core.errors import Invalid
-from dispatch.calendar import NOTICES, read_notice
+from dispatch.calendar import NOTICES, check_notice, read_notice
+from dispatch.tables import Row
 
 TEXT = (NOTICES / "2026.yaml").read_text()
 
@@ -15,6 +17,21 @@ def _read(tmp_path, text, name="notice.yaml"):
     path = tmp_path / name
     path.write_text(text)
     return read_notice(path)
+
+
+@pytest.mark.parametrize(
+    ("day", "taken"), [("2025-12-28", False), ("2025-12-29", True), ("2027-01-03", True), ("2027-01-04", False)]
+)
+def test_days_of_the_neighbouring_year_are_taken_only_at_its_turn(day, taken):
+    shipped = read_notice(NOTICES / "2026.yaml")
+    spilt = replace(shipped, off={**shipped.off, date.fromisoformat(day): "元旦"})
+    row = Row("n.csv", 9)
+    weekday = date.fromisoformat(day).weekday() < 5
+    if taken:
+        check_notice(spilt, rows={date.fromisoformat(day): row}, file="n.csv", extra_days=int(weekday))
+    else:
+        with pytest.raises(Invalid, match=r"n.csv, line 9: .* outside the year"):
+            check_notice(spilt, rows={date.fromisoformat(day): row}, file="n.csv", extra_days=int(weekday))
 
 
 def test_shipped_notices_are_sound_and_name_their_document():

@@ -93,6 +93,16 @@ def test_action_that_is_not_offered_in_a_state_is_a_conflict_that_names_the_stat
             with pytest.raises(Conflict) as caught:
                 COMPLAINT.step_for(action, state)
             assert COMPLAINT.state(state).label in str(caught.value)
+            assert COMPLAINT.label_of(action) in str(caught.value)
+
+
+def test_action_is_named_by_its_own_label():
+    assert {action: COMPLAINT.label_of(action) for action in ("sign", "return", "close", "unheard of")} == {
+        "sign": "Sign",
+        "return": "Return",
+        "close": "Close",
+        "unheard of": "unheard of",
+    }
 
 
 def test_action_or_state_that_does_not_exist_is_not_found():
