@@ -134,11 +134,14 @@ def lay(
     communities: Mapping[int, shapely.Geometry],
     town_of: Sequence[int],
     drafts: Sequence[tuple[int, Any]],
+    *,
+    fill: bool = True,
 ) -> Tiling:
     """Return the district laid down exactly: towns, and cells as drafts `(community, polygon)`, EPSG:4490.
 
     communities: those with a polygon, by index; town_of: index of the town of each community. Every face between any
     two lines goes to the draft it lies in, slivers and scattered bits to the neighbour that shares most of their edge.
+    fill: ground of a town that lies in no draft goes to the nearest; else only slivers do, the rest stays bare.
     """
     shapes = np.array([shape for _, shape in drafts], dtype=object)
     owner = np.array([community for community, _ in drafts], dtype=np.intp)
@@ -149,12 +152,13 @@ def lay(
     face_town = first_hit(towns, inside)
     # A sliver between two rounded lines may lie in no town by a hair: it goes where its nearest draft is, unless it is
     # a true hole in the district.
-    tiny = (face_town < 0) & (shapely.area(faces) < GRID * shapely.length(faces) * 4)
+    tiny = (face_town < 0) & _thin(faces)
     face_town[tiny] = shapely.STRtree(towns).nearest(inside[tiny]) if tiny.any() else face_town[tiny]
     kept = face_town >= 0
     faces, inside, face_town = faces[kept], inside[kept], face_town[kept]
     draft_town = np.asarray(town_of, dtype=np.intp)[owner] if len(owner) else owner
-    label = _labels(shapes, draft_town, inside, face_town)
+    bare = np.zeros(len(faces), dtype=bool) if fill else ~_thin(faces)
+    label = _labels(shapes, draft_town, inside, face_town, bare)
     label = _connect(faces, label, owner, draft_town)
     cells = np.array([_merge(faces[label == i]) for i in range(len(shapes))], dtype=object)
     there = np.array([cell is not None for cell in cells], dtype=bool)
@@ -176,10 +180,23 @@ def first_hit(shapes: NDArray[Any], points: NDArray[Any]) -> NDArray[np.intp]:
     return found
 
 
+def _thin(faces: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which faces are slivers that rounding made: narrower than a few steps of the grid."""
+    thin: NDArray[np.bool_] = shapely.area(faces) < GRID * shapely.length(faces) * 4
+    return thin
+
+
 def _labels(
-    shapes: NDArray[Any], draft_town: NDArray[np.intp], inside: NDArray[Any], face_town: NDArray[np.intp]
+    shapes: NDArray[Any],
+    draft_town: NDArray[np.intp],
+    inside: NDArray[Any],
+    face_town: NDArray[np.intp],
+    bare: NDArray[np.bool_],
 ) -> NDArray[np.intp]:
-    """Return the draft of each face: the one it lies in, else the nearest of its town; -1 in towns without drafts."""
+    """Return the draft of each face: the one it lies in, else the nearest of its town.
+
+    -1 in towns without drafts and for `bare` faces, which belong to no draft if they lie in none.
+    """
     label = np.full(len(inside), -1, dtype=np.intp)
     for town in np.unique(face_town):
         mine = np.flatnonzero(draft_town == town)
@@ -187,10 +204,10 @@ def _labels(
             continue
         of_town = np.flatnonzero(face_town == town)
         found = first_hit(shapes[mine], inside[of_town])
-        lost = found < 0
+        lost = (found < 0) & ~bare[of_town]
         if lost.any():
             found[lost] = shapely.STRtree(shapes[mine]).nearest(inside[of_town[lost]])
-        label[of_town] = mine[found]
+        label[of_town] = np.where(found >= 0, mine[found], -1)
     return label
 
 

@@ -199,7 +199,7 @@ def open_folder(
     notices = tuple(
         path
         for path in sorted((manifest.parent / str(files.get("notices") or "notices")).glob("*"))
-        if path.suffix.lower() in (".yaml", ".csv")
+        if path.suffix.lower() in (".yaml", ".csv", ".xlsx")
     )
     joined = told.get("synthetic_join") is True if synthetic_join is None else synthetic_join
     return Folder(

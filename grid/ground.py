@@ -279,7 +279,7 @@ def _areas(
                 whole |= zip(mine, derive.voronoi(shape, centres[mine], plane), strict=True)
     cells = _given_cells(folder, communities, rejects)
     if cells is None:
-        tiling = _tile(whole, town_shapes, town_of, places, plane)
+        tiling = _tile(whole, town_shapes, town_of, places, plane, fill=not given)
         town_shapes = tiling.towns
         whole = {i: shape for i, shape in enumerate(tiling.communities) if shape is not None}
         cells = _numbered(tiling, communities)
@@ -405,6 +405,8 @@ def _tile(
     town_of: list[int],
     places: Located | None,
     plane: Plane,
+    *,
+    fill: bool,
 ) -> derive.Tiling:
     """Divide each community that has a polygon into cells and lay them down together."""
     lng_lat = places.lng_lat if places else np.zeros((0, 2))
@@ -416,7 +418,7 @@ def _tile(
         for p, c in zip(point.tolist(), community.tolist(), strict=True):
             inside[indices[c]].append(p)
     drafts = [(i, part) for i in indices for part in derive.divide(whole[i], lng_lat[inside[i]], plane)]
-    return derive.lay(towns, whole, town_of, drafts)
+    return derive.lay(towns, whole, town_of, drafts, fill=fill)
 
 
 def _numbered(tiling: derive.Tiling, communities: Table) -> CellRows:

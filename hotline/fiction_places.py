@@ -11,6 +11,7 @@ import numpy as np
 
 from grid.fiction import CITY, NAME, Fiction
 from grid.fiction_folder import OUTSIDE
+from grid.fiction_names import Names
 
 #: Ways to name a place and their shares among texts that name one inside the district.
 WAYS: Final = {
@@ -85,6 +86,8 @@ _MISTAKE: Final[dict[str, str]] = {
     a: group[(i + 1) % len(group)] for group in _ALIKE for i, a in enumerate(group) if group[(i + 1) % len(group)] != a
 }
 _NEAR: Final = ("对面", "旁边", "门口", "附近", "后面", "隔壁")
+#: Share of texts about elsewhere whose road has a namesake in the district.
+_SAME_NAME: Final = 0.2
 #: Spots drawn beforehand; drawing from them keeps the loop free of arrays.
 _POOL: Final = 60_000
 
@@ -157,6 +160,8 @@ class Sayings:
         self._crossing = fiction.crossing.tolist()
         self._crossing_at = fiction.crossing_lng_lat.tolist()
         self._roads = fiction.roads
+        others, here = Names(seed + 1), {*fiction.roads}
+        self._elsewhere = [name for name in (others.road(main=True) for _ in range(200)) if name not in here]
         self._junction = _junctions(fiction, np.array([(s.lng, s.lat) for s in self._spots]))
         self._chance = chance
 
@@ -195,7 +200,9 @@ class Sayings:
         if way == "none":
             return Said("", "unlocatable", way)
         if way == "outside":
-            return Said(f"{OUTSIDE[int(u[0] * len(OUTSIDE))]}{spot.road}{spot.number}号", "outside", way)
+            # Elsewhere has roads of its own, and now and then one of the same name.
+            road = spot.road if u[1] < _SAME_NAME else self._elsewhere[int(u[2] * len(self._elsewhere))]
+            return Said(f"{OUTSIDE[int(u[0] * len(OUTSIDE))]}{road}{spot.number}号", "outside", way)
         if way == "town":
             return Said(f"{spot.town}一带", "located", way, cell=None, town=spot.town_code)
         if way == "community":

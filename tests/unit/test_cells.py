@@ -90,6 +90,21 @@ def test_every_cell_hangs_together_in_a_crooked_town():
     assert (shapely.get_num_geometries(tiling.cells) == 1).all()
 
 
+def test_communities_that_were_given_keep_their_ground_and_the_rest_stays_bare():
+    shape = shapely.set_precision(shapely.transform(shapely.box(0, 0, 4000, 3000), PLANE.to_degrees), derive.GRID)
+    given = {
+        k: shapely.transform(shapely.box(west, 0, west + 1000, 3000), PLANE.to_degrees)
+        for k, west in ((0, 0), (1, 1000))
+    }
+    drafts = [(k, part) for k, whole in given.items() for part in derive.divide(whole, np.zeros((0, 2)), PLANE)]
+    tiling = derive.lay(np.array([shape], dtype=object), given, [0, 0], drafts, fill=False)
+    assert shapely.coverage_is_valid(tiling.cells)
+    assert shapely.area(tiling.cells).sum() == pytest.approx(shape.area / 2, rel=1e-4)
+    for k, whole in given.items():
+        assert shapely.hausdorff_distance(tiling.communities[k], whole) < 2e-7
+    assert tiling.towns[0].area == pytest.approx(shape.area, rel=1e-9)
+
+
 def test_cells_hold_similar_numbers_of_places():
     chance = np.random.default_rng(3)
     crowd = np.vstack((chance.normal((800, 800), 200, (300, 2)), chance.uniform((0, 0), (4000, 2000), (100, 2))))
