@@ -51,7 +51,10 @@ def prepare(connection: Connection, codes: list[str], cells: NDArray[np.object_]
     ):
         connection.execute(text(line))
     connection.execute(
-        text("INSERT INTO bench_cell SELECT c, ST_GeomFromWKB(g, 4490) FROM unnest(:codes, :shapes) AS t (c, g)"),
+        text(
+            "INSERT INTO bench_cell SELECT c, ST_GeomFromWKB(g, 4490) "
+            "FROM unnest(CAST(:codes AS text[]), CAST(:shapes AS bytea[])) AS t (c, g)"
+        ),
         {"codes": codes, "shapes": [bytes(shape) for shape in shapely.to_wkb(cells)]},
     )
     connection.execute(
@@ -106,7 +109,7 @@ def main() -> None:
         with engine().connect() as connection:
             prepare(connection, codes, cells, points)
             answers: dict[int, str] = {}
-            sql = median_of(3, lambda: answers.update(dict(connection.execute(JOIN).tuples().all())))
+            sql = median_of(3, lambda: answers.update({at: code for at, code in connection.execute(JOIN)}))
             one = median_of(
                 500, lambda: connection.execute(SINGLE, {"x": points[0, 0], "y": points[0, 1]}).scalar_one()
             )
