@@ -78,6 +78,7 @@ ACTIONS: Mapping[str, str] = {
     "withdraw": N_("Withdrawn"),
     "note": N_("Note added"),
     "rate": N_("Rated by the resident"),
+    "rework": N_("Not solved, sent back"),
 }
 #: Names of fields as forms and process tables have them.
 FIELDS: Mapping[str, str] = {

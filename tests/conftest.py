@@ -8,6 +8,7 @@ with `wangge_test_` and are made anew at every run.
 
 import fcntl
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -46,9 +48,10 @@ def _no_network() -> Iterator[None]:
 
 
 def _fresh_caches() -> None:
-    from api import deps, wiring
+    from api import deps, photos, wiring
     from core import crypto, db, settings
 
+    photos.store.cache_clear()
     wiring.forget()
     deps.forget_here()
     db.engine.cache_clear()
@@ -105,7 +108,7 @@ def _migrate(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def database(worker_id: str) -> Iterator[str]:
+def database(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Make this process's own database and point the whole program at it; returns its name."""
     from core.settings import settings
 
@@ -125,6 +128,9 @@ def database(worker_id: str) -> Iterator[str]:
         "WANGGE_DATABASE_URL": _named(app, name),
         "WANGGE_DISTRICT": tiny.DISTRICT,
         "WANGGE_SECRET": _SECRET,
+        "WANGGE_BROKER_URL": settings().broker_url,
+        # Uploads, kept maps and the like are not left behind.
+        "WANGGE_VAR": str(tmp_path_factory.mktemp("var")),
     }.items():
         patch.setenv(variable, value)
     _fresh_caches()
@@ -208,3 +214,44 @@ def worker_id(request: pytest.FixtureRequest) -> str:
     """Return the name of this process under pytest-xdist, `main` without it."""
     config = getattr(request.config, "workerinput", None)
     return str(config["workerid"]) if config else "main"
+
+
+@pytest.fixture(scope="session")
+def server(district: tiny.Tiny) -> Iterator[str]:
+    """Serve the program on a free loopback port over this process's database; returns its address without a slash."""
+    import threading
+    import time
+
+    import uvicorn
+
+    from api.app import app
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + 30
+    while not made.started:
+        assert thread.is_alive(), "the server did not start"
+        assert time.monotonic() < limit, "the server did not start"
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    made.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Start the distribution's Chromium, headless; tests that need a browser are skipped aloud where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    program = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("Chromium is not installed: the pages are not looked at in a browser")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        made = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield made
+        made.close()

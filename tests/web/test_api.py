@@ -3,8 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from core.actor import Role
+from core.errors import Conflict
 from core.ids import new_id
 from tests import tiny
 
@@ -154,3 +158,29 @@ def test_the_language_of_a_problem_follows_the_request(client: TestClient) -> No
     english = client.get("/api/v1/cases?lang=en").json()["title"]
     assert english == "Please sign in"
     assert chinese != english
+
+
+def test_a_commit_that_fails_is_not_answered_with_200(
+    client: TestClient, token: Callable[[str], dict[str, str]]
+) -> None:
+    """The answer is sent after the commit: what cannot be committed is an error, and is not there afterwards."""
+    number, operator = report(client)["number"], token("operator")
+    version = client.get(f"/api/v1/cases/{number}", headers=operator).json()["case"]["version"]
+
+    def refuse(session: Session) -> None:
+        if session.info.get("written"):
+            raise Conflict("Somebody else changed this at the same moment; load it again.")
+
+    def written(session: Session, *_: object) -> None:
+        session.info["written"] = session.info["actor"].role is Role.OPERATOR
+
+    event.listen(Session, "after_flush", written)
+    event.listen(Session, "before_commit", refuse)
+    try:
+        body = {"action": "note", "expected_version": version, "fields": {"note": "试一下"}}
+        answer = client.post(f"/api/v1/cases/{number}/actions", json=body, headers=operator)
+    finally:
+        event.remove(Session, "after_flush", written)
+        event.remove(Session, "before_commit", refuse)
+    assert answer.status_code == 409
+    assert client.get(f"/api/v1/cases/{number}", headers=operator).json()["case"]["version"] == version
