@@ -83,12 +83,26 @@ def own_sentences(copies: int, *, seed: int = 7) -> tuple[list[str], list[str]]:
         first, *frames = path.read_text(encoding="utf-8").splitlines()
         for frame in filter(None, frames):
             for _ in range(copies):
-                body = _SLOT.sub(lambda found: _fill(found, slots, rng), frame)
-                texts.append(
-                    f"{rng.choice(slots['open'])}{body}{rng.choice(slots['close'])}" if rng.random() < 0.5 else body
-                )
+                body = _said(_SLOT.sub(lambda found: _fill(found, slots, rng), frame), slots, rng)
+                texts.append(body)
                 classes.append(first.removeprefix("#").strip())
     return texts, classes
+
+
+def _said(body: str, slots: dict[str, list[str]], rng: random.Random) -> str:
+    """Return a sentence as people say it: with a place before or after it and manners around it, often neither.
+
+    Every category gets places, made of random syllables, or the model would take any road or estate for a sign of
+    城乡建设, where they stand most.
+    """
+    chance = rng.random()
+    where = "".join(rng.choices(slots["syllable"][0], k=2)) + rng.choice(slots["area"])
+    where += f"{rng.randint(1, 200)}号" if rng.random() < 0.4 else ""
+    if chance < 0.25:
+        body = f"{rng.choice(slots['live'])}{where}{rng.choice(slots['beside'])}{body}"
+    elif chance < 0.4:
+        body = f"{body}，{rng.choice(slots['stands'])}{where}"
+    return f"{rng.choice(slots['open'])}{body}{rng.choice(slots['close'])}" if rng.random() < 0.5 else body
 
 
 def _slots() -> dict[str, list[str]]:

@@ -40,6 +40,23 @@ def test_the_same_words_at_two_places_stay_apart():
     assert index.find("门口路灯坏了一个星期没人修，晚上很黑", east(900), LAT, NOW, level1="城乡建设") == ()
 
 
+def test_a_short_sentence_without_a_place_is_nobodys_twin():
+    index = TwinIndex()
+    index.add("c1", "路灯坏了一个星期没人修", None, None, NOW)
+    assert index.find("路灯坏了一个星期没人修", None, None, NOW) == ()
+    assert index.find("路灯坏了一个星期没人修", LNG, LAT, NOW) == ()
+
+
+def test_a_letter_sent_again_is_a_twin_without_any_place():
+    letter = (
+        NOISE.replace("翠湖花园", "我们这里")
+        + "，油烟管道正对着卧室窗户，孩子已经咳嗽了两个月，物业说管不了，请派人上门检测"
+    )
+    index = TwinIndex()
+    index.add("c1", letter, None, None, NOW)
+    assert [t.case_id for t in index.find("再次反映：" + letter, None, None, NOW)] == ["c1"]
+
+
 def test_the_same_words_about_two_named_places_stay_apart_without_points():
     index = TwinIndex()
     index.add("c1", "榕荫路路灯坏了一个星期没人修，晚上很黑", None, None, NOW)
