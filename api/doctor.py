@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from api import local, schema, vendor
 from core.errors import WanggeError
 from core.settings import settings
+from dispatch.rulebook import shipped_notices
 
 #: Undelivered for longer than this, the relay is not running or something refuses it.
 _OUTBOX_PATIENCE = timedelta(minutes=5)
@@ -197,6 +198,7 @@ def _notices(session: psycopg.Connection, now: datetime) -> Finding:
         return Finding("working days", Verdict.FAULT, "there is no table of notices yet; run `wangge migrate`")
     today = now.astimezone(ZoneInfo("Asia/Shanghai"))
     years = {row[0] for row in session.execute("SELECT year FROM calendar_notice")}
+    years |= {notice.year for notice in shipped_notices()}
     if today.year not in years:
         said = f"no notice for {today.year}: every deadline is provisional; load the State Council's notice"
         return Finding("working days", Verdict.FAULT, said)

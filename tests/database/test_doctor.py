@@ -38,23 +38,32 @@ def test_a_migrated_private_database_has_no_fault_of_its_own(database):
         assert found[about].verdict is doctor.Verdict.GOOD, found[about].said
 
 
+#: A year that no notice shipped with the program will reach for long.
+LATER = NOW.replace(year=2041)
+
+
 def test_a_year_without_notice_is_a_fault(owner):
-    _notice(owner, 2025)
-    assert doctor._notices(owner, NOW).verdict is doctor.Verdict.FAULT
+    _notice(owner, 2040)
+    assert doctor._notices(owner, LATER).verdict is doctor.Verdict.FAULT
+
+
+def test_notices_shipped_with_the_program_count(owner):
+    _notice(owner)
+    assert doctor._notices(owner, NOW).verdict is doctor.Verdict.GOOD
 
 
 @pytest.mark.parametrize(("month", "verdict"), [(6, doctor.Verdict.GOOD), (12, doctor.Verdict.WARNING)])
 def test_next_years_notice_is_missed_only_when_it_is_due(owner, month, verdict):
-    _notice(owner, 2026)
-    finding = doctor._notices(owner, NOW.replace(month=month))
+    _notice(owner, 2041)
+    finding = doctor._notices(owner, LATER.replace(month=month))
     assert finding.verdict is verdict
-    assert "2027 is not loaded" in finding.said
+    assert "2042 is not loaded" in finding.said
 
 
 def test_the_year_is_that_of_shanghai(owner):
-    _notice(owner, 2026, 2027)
-    new_year_in_shanghai = datetime(2027, 12, 31, 17, tzinfo=UTC)
-    assert "no notice for 2028" in doctor._notices(owner, new_year_in_shanghai).said
+    _notice(owner, 2041, 2042)
+    new_year_in_shanghai = datetime(2042, 12, 31, 17, tzinfo=UTC)
+    assert "no notice for 2043" in doctor._notices(owner, new_year_in_shanghai).said
 
 
 @pytest.mark.parametrize(("age", "verdict"), [(1, doctor.Verdict.GOOD), (6, doctor.Verdict.FAULT)])
