@@ -16,6 +16,7 @@ from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.pages import casework, page
 from api.pages.listing import asked, category_words, choices, end_of_day
+from api.wording import exact
 from core.actor import Actor, Role
 from core.errors import Invalid, NotFound
 from dispatch import sheet, views
@@ -97,12 +98,12 @@ def _page(
         twins=[(*known[twin.case_id], twin) for twin in guessed.twins if twin.case_id in known],
         log=casework.logged(book, found.entries),
         why=[(share, casework.why_here(book, share.why)) for share in found.shares],
-        clocks=[
-            (clock, casework.limit_words(clock.limit), casework.trace(book, clock, at=at)) for clock in found.clocks
-        ],
+        clocks=[(clock, casework.limit_words(clock.limit), casework.trace(book, clock)) for clock in found.clocks],
         may_open=actor.role in sheet.MAY_OPEN,
         opened=opened,
         problem=problem,
+        # A sheet is printed and filed: it says dates, not "today".
+        stamp=lambda moment: exact(moment)[:16],
         at=at,
     )
 

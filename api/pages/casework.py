@@ -6,7 +6,7 @@ Turns the process table, the assignment's reason and the stored suggestions into
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -359,6 +359,10 @@ def why_here(book: Rulebook, why: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(told)
 
 
+#: From here no day is today: dates are written with their year.
+FAR = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """One day on the way to a deadline, in words."""
@@ -370,7 +374,7 @@ class Counted:
     ran: str
 
 
-def trace(book: Rulebook, clock: ClockRow, *, at: datetime) -> tuple[Counted, ...]:
+def trace(book: Rulebook, clock: ClockRow) -> tuple[Counted, ...]:
     """Return the days from a clock's start to its end, whether each counted and why; at most a year of them.
 
     Computed anew by today's calendar; a clock that was moved says so itself in `changes`.
@@ -380,7 +384,7 @@ def trace(book: Rulebook, clock: ClockRow, *, at: datetime) -> tuple[Counted, ..
         return ()
     return tuple(
         Counted(
-            words=day_words(datetime.combine(step.day, time(12), found.at.tzinfo), now=at),
+            words=day_words(datetime.combine(step.day, time(12), found.at.tzinfo), now=FAR),
             counted=step.counted,
             why=say(step.why) + (f"（{step.name}）" if step.name else ""),
             ran=_hours(step.ran),

@@ -30,6 +30,7 @@ from core.errors import Conflict, Invalid, NotFound, WanggeError
 from dispatch import cases, views
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, facts, sheet
+from grid.labels import labels
 from grid.whereabouts import whereabouts
 
 router = APIRouter(include_in_schema=False)
@@ -118,6 +119,20 @@ def arrived(request: Request, session: Read, actor: Staff, at: Now, since: datet
     fresh = views.arrived(session, wanted.filter, at=at, since=since)
     urgent = views.arrived(session, replace(wanted.filter, urgency="emergency"), at=at, since=since) if fresh else 0
     return page(request, "desk/arrived.html", fresh=fresh, urgent=urgent, most=views.MAX_PAGE, query=wanted.query)
+
+
+@router.get("/desk/names")
+def names(session: Read, actor: Staff, bbox: str) -> Response:
+    """Answer the names to write on the map: `bbox` is west, south, east, north in degrees."""
+    del actor
+    try:
+        west, south, east, north = (float(part) for part in bbox.split(","))
+    except ValueError as error:
+        raise Invalid("A box on the map is west, south, east, north.", field="bbox") from error
+    found = labels(session, west=west, south=south, east=east, north=north)
+    return Response(
+        orjson.dumps(found), media_type="application/json", headers={"Cache-Control": "private, max-age=600"}
+    )
 
 
 @router.get("/desk/case/{number}")

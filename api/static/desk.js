@@ -28,12 +28,14 @@
     map.attributionControl.setPrefix(false);
     L.control.scale({ imperial: false }).addTo(map);
     map.setView([23.0, 113.0], 12);
-    for (const name of ["rows", "spots", "place", "chosen"]) layers[name] = L.layerGroup().addTo(map);
+    map.createPane("names").style.zIndex = 450;
+    for (const name of ["names", "rows", "spots", "place", "chosen"]) layers[name] = L.layerGroup().addTo(map);
     fetch(box.dataset.outline).then((answer) => answer.json()).then((towns) => {
       layers.towns = L.geoJSON(towns, { interactive: false, style: { color: style("--line-strong"), weight: 1.5, fillColor: style("--surface"), fillOpacity: 0.55 } }).addTo(map);
       layers.towns.bringToBack();
       if (!shown()) map.fitBounds(layers.towns.getBounds(), { animate: false });
     }).catch(() => {});
+    map.on("moveend", drawNames);
     map.on("click", (event) => choosePoint(event.latlng));
     drawRows();
     drawCase();
@@ -49,6 +51,29 @@
       layers.cells = L.geoJSON(cells, { interactive: false, style: { color: style("--line"), weight: 1, fill: false } }).addTo(map);
       layers.cells.bringToBack();
       if (layers.towns) layers.towns.bringToBack();
+    }).catch(() => {});
+  }
+
+  // Names of places and roads, where one is near enough to read them; those that would cover another are left out.
+  let asking = null;
+  function drawNames() {
+    layers.names.clearLayers();
+    if (map.getZoom() < 15) return;
+    const view = map.getBounds();
+    asking?.abort();
+    asking = new AbortController();
+    fetch(`/desk/names?bbox=${view.toBBoxString()}`, { signal: asking.signal }).then((answer) => answer.ok ? answer.json() : []).then((found) => {
+      const taken = [];
+      for (const label of found) {
+        const at = map.latLngToContainerPoint([label.lat, label.lng]);
+        const wide = label.name.length * 12 + 10;
+        const box = [at.x - 4, at.y - 9, at.x + wide, at.y + 9];
+        if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
+        taken.push(box);
+        const made = L.marker([label.lat, label.lng], { icon: L.divIcon({ className: label.road ? "place-label road" : "place-label", html: "", iconSize: null, iconAnchor: [0, 8] }), interactive: false, keyboard: false, pane: "names" });
+        made.on("add", () => { made.getElement().textContent = label.name; });
+        layers.names.addLayer(made);
+      }
     }).catch(() => {});
   }
 
