@@ -109,7 +109,7 @@ def main() -> None:
         with engine().connect() as connection:
             prepare(connection, codes, cells, points)
             answers: dict[int, str] = {}
-            sql = median_of(3, lambda: answers.update({at: code for at, code in connection.execute(JOIN)}))
+            sql = median_of(3, lambda: answers.update(dict(connection.execute(JOIN))))
             one = median_of(
                 500, lambda: connection.execute(SINGLE, {"x": points[0, 0], "y": points[0, 1]}).scalar_one()
             )

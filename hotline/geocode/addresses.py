@@ -31,6 +31,7 @@ _ON_ROAD = re.compile(rf"(?P<road>[^()]{{1,12}}?{ROAD_END})(?P<rest>.*)")
 _CUT = re.compile(
     r"社区|工业区|园区|小区|开发区|高新区|基地|居委会|广场|街道|新城|(?<=.)村|镇|(?<=..)[路街道](?=..)|市场|[一-鿿]城(?=..[^路街道])|区(?=..)"
 )
+_ROAD = re.compile(rf".+?{ROAD_END}")
 _PLAIN = re.compile(rf"[一二三四五六七八九十\d东南西北中大新正横直上下前后内外村工业中心街路巷队]*{ROAD_END}")
 _MARK = re.compile(rf"[^0-9a-z()、,,.;/#-]{{1,12}}?(?:{PLACE_END})(?![一-鿿]{{0,2}}(?:店|公司))")
 _FLOOR = re.compile(r"(?:首层|负?[一二三四五六七八九十\d]+[层楼]|附近|旁|内|对面|地下|商铺|铺|f\d|b\d).*$")
@@ -76,12 +77,12 @@ def road_names(phrase: str) -> list[str]:
 
     Names that are only a number or a common word (一路, 中心路, 大街) are left with what stands before them.
     """
-    if not re.fullmatch(rf".+?{ROAD_END}", phrase):
+    if not _ROAD.fullmatch(phrase):
         return []
     names = [phrase]
     for cut in _CUT.finditer(phrase):
         rest = phrase[cut.end() :]
-        if len(rest) >= 3 and re.fullmatch(rf".+?{ROAD_END}", rest) and not _PLAIN.fullmatch(rest):
+        if len(rest) >= 3 and _ROAD.fullmatch(rest) and not _PLAIN.fullmatch(rest):
             names.append(rest)
     return names
 

@@ -128,6 +128,8 @@ class Gazetteer:
         #: Known junctions by the two roads' names in order.
         self.junctions: dict[tuple[str, str], list[Spot]] = {}
         self._seen: dict[str, Sightings] = {}
+        #: The names of a road by the phrase that a source writes.
+        self._phrases: dict[str, list[str]] = {}
         #: Points of the parts of large places, by the whole's name: `XX风景区-YY亭` lies in XX风景区.
         self._parts: dict[str, list[Spot]] = {}
         self._add_areas()
@@ -235,8 +237,11 @@ class Gazetteer:
         return forms
 
     def _add_to_road(self, phrase: str, town: str, number: int | None, spot: Spot) -> None:
-        phrase = _LEFT_OVER.sub("", self._prefixes.sub("", phrase, count=1) or phrase)
-        for name in {*(road_names(phrase) or [phrase])}:
+        names = self._phrases.get(phrase)
+        if names is None:
+            cleaned = _LEFT_OVER.sub("", self._prefixes.sub("", phrase, count=1) or phrase)
+            names = self._phrases[phrase] = list({*(road_names(cleaned) or [cleaned])})
+        for name in names:
             self._sighting(name).add(number, spot, town)
 
     def _sighting(self, name: str) -> Sightings:

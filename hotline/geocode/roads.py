@@ -24,6 +24,7 @@ _LOOSE = 16
 _NEAR, _LOOSE_PULL = 12, 0.005
 #: Up to this many points all pairs are compared; a tree is quicker beyond.
 _FEW = 40
+_SQUARE_M = 100.0
 #: Two roads that stay further apart than this do not meet.
 _MEET_M = 600.0
 
@@ -213,7 +214,11 @@ def _groups(spots: list[Spot], apart_m: float) -> list[int]:
     lows, highs = [min(axis) for axis in zip(*spots, strict=True)], [max(axis) for axis in zip(*spots, strict=True)]
     if max(high - low for low, high in zip(lows, highs, strict=True)) <= apart_m:
         return [0] * len(spots)
-    parent = list(range(len(spots)))
+    # Points in one square of a hundred metres stand for each other, so that dense roads are as quick as sparse ones.
+    squares: dict[tuple[int, int], int] = {}
+    square_of = [squares.setdefault((int(x // _SQUARE_M), int(y // _SQUARE_M)), len(squares)) for x, y in spots]
+    centres = [(east * _SQUARE_M, north * _SQUARE_M) for east, north in squares]
+    parent = list(range(len(centres)))
 
     def root(at: int) -> int:
         while parent[at] != at:
@@ -221,15 +226,15 @@ def _groups(spots: list[Spot], apart_m: float) -> list[int]:
             at = parent[at]
         return at
 
-    if len(spots) <= _FEW:
+    if len(centres) <= _FEW:
         near = [
             (one, two)
-            for one, (x, y) in enumerate(spots)
+            for one, (x, y) in enumerate(centres)
             for two in range(one)
-            if abs(x - spots[two][0]) <= apart_m and math.hypot(x - spots[two][0], y - spots[two][1]) <= apart_m
+            if abs(x - centres[two][0]) <= apart_m and math.hypot(x - centres[two][0], y - centres[two][1]) <= apart_m
         ]
     else:
-        near = cKDTree(np.array(spots)).query_pairs(apart_m, output_type="ndarray").tolist()
+        near = cKDTree(np.array(centres)).query_pairs(apart_m, output_type="ndarray").tolist()
     for one, two in near:
         parent[root(one)] = root(two)
-    return [root(at) for at in range(len(spots))]
+    return [root(at) for at in square_of]
