@@ -171,7 +171,15 @@ def _yaml(text: str, file: str) -> list[list[str]]:
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise Invalid("{file} does not hold a table.", file=file)
     header = list(dict.fromkeys(str(name) for row in found for name in row))
-    return [header, *([str(row.get(name, "")).strip() for name in header] for row in found)]
+    return [header, *([_scalar(row.get(name, ""), file) for name in header] for row in found)]
+
+
+def _scalar(value: Any, file: str) -> str:
+    """Return a YAML value as text, lists of words joined by `|`; nothing deeper, which could unfold without end."""
+    words = value if isinstance(value, list) else [value]
+    if not all(isinstance(word, str) for word in words):
+        raise Invalid("{file} does not hold a table.", file=file)
+    return "|".join(words).strip()
 
 
 def read_table(
@@ -205,21 +213,40 @@ def read_table(
         rows.append(number)
     given = dict(zip(header, zip(*body, strict=True) if body else ((),) * width, strict=True))
     sources = {column.name: _sources(column.name, mapping) for column in columns}
-    table = Table(path.name, np.array(rows, np.int64), {})
-    good = np.ones(len(rows), dtype=bool)
+    values: dict[str, list[str]] = {}
     for column in columns:
         wanted = sources[column.name]
         missing = [name for name in wanted if name not in given]
         if missing and (column.required or (mapping and column.name in mapping)):
             raise Invalid("{file} lacks the column {column}.", file=path.name, column=missing[0], field=missing[0])
-        values = [""] * len(rows) if missing else _joined([given[name] for name in wanted])
-        table.columns[column.name] = _typed(table, column, values, good=good, rejects=rejects)
+        values[column.name] = [""] * len(rows) if missing else _joined([given[name] for name in wanted])
+    table, good = check(path.name, rows, values, columns=columns, rejects=rejects, key=key)
     used = {name for names in sources.values() for name in names}
     table.ignored = tuple(name for name in named if name not in used)
-    if key:
-        _refuse_repeats(table, key, good=good, rejects=rejects)
     table.take(good, key=key)
     return table
+
+
+def check(
+    file: str,
+    rows: Sequence[int],
+    values: Mapping[str, list[str]],
+    *,
+    columns: Sequence[Column],
+    rejects: Rejects,
+    key: str = "",
+) -> tuple[Table, NDArray[np.bool_]]:
+    """Return all rows of text values by column in their types, and which of them can be taken.
+
+    The others go to `rejects`. key: the column that must not repeat.
+    """
+    table = Table(file, np.array(rows, np.int64), {})
+    good = np.ones(len(rows), dtype=bool)
+    for column in columns:
+        table.columns[column.name] = _typed(table, column, values[column.name], good=good, rejects=rejects)
+    if key:
+        _refuse_repeats(table, key, good=good, rejects=rejects)
+    return table, good
 
 
 def _sources(name: str, mapping: Mapping[str, str | Sequence[str]] | None) -> tuple[str, ...]:

@@ -222,6 +222,14 @@ def spoil_towns(folder):
     path.write_text(path.read_text("utf-8").replace("[[[", "[[[83.0,39.0],[", 1), "utf-8")
 
 
+def spoil_cells(old, new):
+    def change(folder):
+        path = folder / "cells.geojson"
+        path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+
+    return change
+
+
 def spoil(file, change):
     return lambda folder: rewrite(folder / file, change)
 
@@ -234,6 +242,9 @@ def append(file, *row):
     ("break_it", "reason"),
     [
         (spoil_towns, "not closed"),
+        (spoil_cells("990101001001001", "990101001001002"), "stands already"),
+        (spoil_cells('"residential"', '"rural"'), "must be one of"),
+        (spoil_cells("990101001001001", "990109001001001"), "of no community"),
         (append("communities.csv", "990199001001", "远方社区居委会"), "that of no town"),
         (append("units.csv", "QZX", "又一个中心", "centre", "", ""), "stands already"),
         (append("units.csv", "Q2", "又一个中心", "centre", "", ""), "exactly one unit"),

@@ -111,6 +111,8 @@ def test_yaml_keeps_zeros_and_words(tmp_path):
         ("t.csv", "key,name\n1,云\n".encode("gb18030")),
         ("t.xlsx", b"no spreadsheet"),
         ("t.yaml", b"just text"),
+        ("t.yaml", b"- {key: {a: b}, name: c}"),
+        ("t.yaml", b"- &a [x, x]\n- {key: [*a, *a], name: c}"),
         ("t.csv", b"key,key\n1,2\n"),
         ("t.csv", b""),
     ],
