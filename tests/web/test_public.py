@@ -197,3 +197,28 @@ def answered() -> Callable[[str], None]:
             version = done.version
 
     return through
+
+
+def test_a_photo_of_a_case_is_shown_to_those_who_see_the_case(
+    client: TestClient, signed_in: Callable[[str], TestClient], answered: Callable[[str], None]
+) -> None:
+    from core.actor import system
+    from core.db import snapshot
+    from dispatch import attachments, sheet
+
+    number = number_of(send_photo(client))
+    answered(number)
+    with snapshot(system(tiny.DISTRICT)) as session:
+        case = sheet.progress(session, number).id
+        (photo,) = attachments.listed(session, case)
+    seen = {login: signed_in(login).get(f"/photos/{case}/{photo}").status_code for login in tiny.PEOPLE}
+    assert {login for login, status in seen.items() if status == 200} >= {
+        "operator",
+        "supervisor",
+        "streets",
+        "official",
+    }
+    for login in ("admin", "citizen", "officialeast"):
+        assert seen[login] == 404, login
+    client.cookies.clear()
+    assert client.get(f"/photos/{case}/{photo}").status_code == 404
