@@ -85,7 +85,7 @@ has_chromium() {
 } >/dev/null
 
 has_cjk_font() {
-    ls /usr/share/fonts/opentype/noto/NotoSansCJK* /usr/share/fonts/truetype/*/*CJK* 2>/dev/null | grep -q .
+    compgen -G '/usr/share/fonts/*/*/*CJK*' >/dev/null
 }
 
 # The assets are checked further down; here it is enough to know whether npm will be needed.
@@ -197,7 +197,7 @@ if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt
         fi
         for package in "${optional[@]}"; do
             # Ubuntu has its browser as a snap only, which a container cannot run.
-            if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+            if [[ "$(LC_ALL=C apt-cache policy "$package" 2>/dev/null)" =~ Candidate:\ [0-9] ]]; then
                 step "$package" "${apt_get[@]}" install --no-install-recommends "$package"
             else
                 say "  $package is not in this distribution; the browser journeys will be skipped."

@@ -32,10 +32,10 @@ class Settings(BaseSettings):
     #: 32 random bytes in hex; signs sessions and derives the encryption and blind-index keys.
     secret: SecretStr = SecretStr("")
     #: The first TCP port tried for the web server, on loopback unless `host` says otherwise.
-    port: int = Field(8000, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535)
     host: str = "127.0.0.1"
     #: Connections that one process keeps open to the database.
-    pool_size: int = Field(8, ge=1, le=100)
+    pool_size: int = Field(default=8, ge=1, le=100)
     #: Cookies are sent over TLS only; off for the demo on loopback.
     secure_cookies: bool = False
     #: Behind PgBouncer in transaction mode prepared statements cannot be kept.
