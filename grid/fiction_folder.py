@@ -17,6 +17,7 @@ _UNITS: Final = (
     ("ZJ", "云河区住房建设局", "department"),
     ("CG", "云河区城市管理局", "department"),
     ("HB", "云河区生态环境局", "department"),
+    ("GS", "云河区公用事业中心", "department"),
     ("JT", "云河区交通运输局", "department"),
     ("JY", "云河区教育局", "department"),
     ("WT", "云河区文化体育局", "department"),
@@ -31,6 +32,8 @@ _RULES: Final = (
     ("城乡建设/市政道路与井盖", "CG"),
     ("城乡建设/违法建设", "CG"),
     ("城乡建设/城市绿化", "CG"),
+    ("城乡建设/供水供电供气", "GS"),
+    ("城乡建设/突发险情", "LD"),
     ("环境保护", "HB"),
     ("环境保护/环境卫生", "CG"),
     ("交通运输", "JT"),
@@ -53,6 +56,8 @@ _LIMITS: Final = (
     ("reply", "complex", "", "15wd"),
     ("callback", "", "", "1wd"),
 )
+#: Persons of a household, as the national census of 2020 counted them.
+_PERSONS: Final = 2.62
 #: Names that residents use for elsewhere; invented too.
 OUTSIDE: Final = ("锦屏区", "柳溪区", "北原县", "苍梧新区", "临江市", "东陵市", "白鹭洲区", "南屏县")
 
@@ -91,12 +96,13 @@ def write_folder(fiction: Fiction, folder: Path, *, categories: Mapping[str, Ite
         ((top, below) for top, names in categories.items() for below in names),
     )
     _answers(fiction, folder)
+    households = int(fiction.households.sum())
     manifest = {
         "code": CODE,
         "name": NAME,
         "city_name": CITY,
         "fictional": True,
-        "settings": {"seed": fiction.seed, "households": int(fiction.households.sum())},
+        "settings": {"seed": fiction.seed, "households": households, "residents": round(households * _PERSONS)},
         "files": {
             "towns": {"file": "towns.geojson", "datum": "WGS84"},
             "communities": {"file": "communities.csv", "datum": "WGS84"},

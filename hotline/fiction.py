@@ -76,6 +76,9 @@ class Wording:
     flat: tuple[tuple[str, str], ...]
     problems: tuple[tuple[tuple[str, ...], ...], ...]
     topics: tuple[tuple[str, ...], ...]
+    #: How urgent a complaint of this node is, and how often it comes against the others of its level.
+    urgency: tuple[str, ...]
+    weight: tuple[float, ...]
     ideas: tuple[tuple[str, ...], ...]
     openings: Mapping[str, tuple[str, ...]]
     demands: Mapping[str, tuple[str, ...]]
@@ -96,13 +99,15 @@ def spread(template: str) -> tuple[str, ...]:
 def wording() -> Wording:
     """Return the sentences of `fiction.yaml`."""
     told: dict[str, Any] = yaml.safe_load(_SENTENCES.read_text(encoding="utf-8"))
-    tree: dict[str, dict[str, dict[str, list[str]]]] = told["categories"]
+    tree: dict[str, dict[str, dict[str, Any]]] = told["categories"]
     nodes = [(top, name, node) for top, below in tree.items() for name, node in below.items()]
     return Wording(
         categories={top: tuple(below) for top, below in tree.items()},
         flat=tuple((top, name) for top, name, _ in nodes),
         problems=tuple(tuple(spread(one) for one in node["problems"]) for _, _, node in nodes),
         topics=tuple(tuple(node["topics"]) for _, _, node in nodes),
+        urgency=tuple(node.get("urgency", "ordinary") for _, _, node in nodes),
+        weight=tuple(float(node.get("weight", 1)) for _, _, node in nodes),
         ideas=tuple(tuple(node["ideas"]) for _, _, node in nodes),
         openings={channel: tuple(one) for channel, one in told["openings"].items()},
         demands={kind: tuple(one) for kind, one in told["demands"].items()},
@@ -234,7 +239,9 @@ class _Writer:
         self._hot: deque[Matter] = deque(maxlen=_IN_THE_AIR)
         tops = list(self._words.categories)
         share = dict(zip(tops, _TOPS, strict=True))
-        weights = np.array([share[top] / len(self._words.categories[top]) for top, _ in self._words.flat])
+        own = np.array(self._words.weight)
+        of_top = {top: sum(w for (t, _), w in zip(self._words.flat, own, strict=True) if t == top) for top in tops}
+        weights = np.array([share[top] / of_top[top] for top, _ in self._words.flat]) * own
         self._node_share = weights / weights.sum()
 
     def write(self, times: Sequence[datetime], serial: int) -> Iterator[dict[str, Any]]:
@@ -289,6 +296,7 @@ class _Writer:
             "level1": top,
             "category": f"{top}/{name}",
             "kind": matter.kind,
+            "urgency": self._words.urgency[matter.node] if matter.kind in ("complaint", "help") else "ordinary",
             "duplicate_of": first,
         }
 

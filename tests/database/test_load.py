@@ -95,7 +95,7 @@ def test_whole_folder_is_loaded(folder):
     )
     assert (fictional, revision, at) == (True, 1, AT)
     assert "锦屏区" in outside
-    assert ask("SELECT max(level), count(*) FROM category WHERE district_code = :d") == [(2, 47)]
+    assert ask("SELECT max(level), count(*) FROM category WHERE district_code = :d") == [(2, 49)]
     # Every place has a cell, and the database agrees with what was computed in the process.
     sql = (
         "SELECT count(*) FROM place JOIN cell ON cell.district_code = place.district_code AND cell.code = place.cell_code"

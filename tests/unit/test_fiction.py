@@ -109,10 +109,10 @@ def test_folder_loads_without_a_refused_row(tmp_path, fiction):
     assert ground.addresses.cell_code == [fiction.cell_code[i] for i in known]
 
 
-def test_seven_first_levels_and_forty_below_have_sentences():
+def test_every_category_of_the_seven_first_levels_has_sentences():
     words = wording()
     assert set(words.categories) == LEVEL1
-    assert len(words.flat) == 40
+    assert len(words.flat) == 42
     assert all(len(templates) >= 2 and words.topics[i] and words.ideas[i] for i, templates in enumerate(words.problems))
     assert all("(" not in s and "|" not in s for node in words.problems for template in node for s in template)
 
@@ -178,6 +178,8 @@ def test_every_way_to_name_a_place_and_every_kind_occurs(said):
     }
     assert {one["truth"]["kind"] for one in said} == {"complaint", "help", "enquiry", "suggestion", "praise"}
     assert {one["truth"]["level1"] for one in said} == LEVEL1
+    urgent = Counter(one["truth"]["urgency"] for one in said)
+    assert 0 < urgent["emergency"] < urgent["utilities"] < 0.05 * urgent["ordinary"]
     assert len({one["text"] for one in said}) > 0.9 * len(said)
 
 
