@@ -19,6 +19,7 @@ from hotline.classify import SHIPPED, Classifier
 from hotline.kinds import kind_of
 from hotline.train import Report, evaluate, own_sentences, train
 from hotline.twins import TwinIndex
+from hotline.understand import SURE_OF_TWIN
 from hotline.urgency import alarm
 
 #: Characters of a short message, such as a caller's sentence or a form's.
@@ -161,7 +162,7 @@ def twins(*, kept: int = 50_000, asked: int = 3_000) -> None:
         text, lng, lat, at, name = messages[i]
         moved = None if lng is None else lng + 0.0002
         reposts.append((i, (text + "，请核实", moved, lat, at + timedelta(hours=5), name)))
-    took, hit, false = [], 0, 0
+    took, hit, far, unplaced = [], 0, 0, 0
     for i, message in reposts:
         start = time.process_time()
         found = index.find(*message)
@@ -171,12 +172,15 @@ def twins(*, kept: int = 50_000, asked: int = 3_000) -> None:
         start = time.process_time()
         found = index.find(*message)
         took.append(time.process_time() - start)
-        false += any(apart(message, messages[int(str(twin.case_id))]) > 400 for twin in found)
+        metres = [apart(message, messages[int(str(twin.case_id))]) for twin in found if twin.score >= SURE_OF_TWIN]
+        far += any(400 < m < math.inf for m in metres)
+        unplaced += math.inf in metres
     took.sort()
     print(
         f"twins with {kept:,} kept: {len(took) / sum(took):,.0f} finds/s, median {took[len(took) // 2] * 1e6:.0f} us, "
         f"p99 {took[len(took) * 99 // 100] * 1e6:.0f} us; reposts found {hit / asked:.3f}, "
-        f"same words at another place taken for a twin {false / asked:.4f}"
+        f"same sentence at a point further away taken for a twin {far / asked:.4f}, "
+        f"same sentence without a point {unplaced / asked:.4f}"
     )
 
 
