@@ -290,6 +290,7 @@ class _Writer:
             "lng": said.lng,
             "lat": said.lat,
             "cell": said.cell,
+            "community": said.cell[:12] if said.cell else said.community,
             "town": said.town,
             "place": said.way,
             "damaged": said.damaged,

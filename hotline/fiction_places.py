@@ -106,6 +106,8 @@ class Said(NamedTuple):
     cell: str | None = None
     town: str | None = None
     damaged: bool = False
+    #: Named without anything narrower; where a cell is known it is the cell's.
+    community: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class Sayings:
         if way == "town":
             return Said(f"{spot.town}一带", "located", way, cell=None, town=spot.town_code)
         if way == "community":
-            return Said(spot.community, "located", way, spot.lng, spot.lat, None, spot.town_code)
+            return Said(spot.community, "located", way, town=spot.town_code, community=spot.cell[:12])
         if way in ("estate", "place", "near"):
             named = self._say_named(index, spot, way, u, damaged=damaged)
             if named is not None:
