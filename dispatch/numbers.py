@@ -1,5 +1,6 @@
 """The number that people say aloud 案件编号: date, running number, check character; taken in blocks per process."""
 
+import os
 import threading
 from datetime import date, datetime
 
@@ -28,12 +29,15 @@ class Numbers:
         self._lock = threading.Lock()
         self._day: date | None = None
         self._next = self._end = 0
+        self._pid = os.getpid()
 
     def take(self, at: datetime) -> str:
         """Return the next number of the day that `at` (aware) falls on in China, e.g. `20261121000042X`."""
         day = china_time(at).date()
         with self._lock:
-            if day != self._day or self._next >= self._end:
+            # A forked process has its parent's block in memory and must not hand the same numbers out again.
+            if day != self._day or self._next >= self._end or self._pid != os.getpid():
+                self._pid = os.getpid()
                 self._end = self._reserve(day)
                 self._next = self._end - _BLOCK
                 self._day = day
