@@ -1,0 +1,211 @@
+"""A complaint from the operator's desk to its closing, by keyboard and mouse, in a real browser."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from sqlalchemy import select
+
+from api.pages import STATIC
+from core.db import transaction
+from dispatch.models import Case
+from tests import builders, tiny
+
+pytestmark = pytest.mark.journey
+
+SUGGESTED = {
+    "status": "located",
+    "places": [
+        {
+            "lng": lng,
+            "lat": 23.004,
+            "radius_m": 90,
+            "confidence": sure,
+            "name": name,
+            "why": "place_named",
+            "detail": {"name": name},
+        }
+        for lng, sure, name in ((113.004, 0.55, "望湖中学"), (113.026, 0.35, "临江公园"))
+    ],
+    "categories": [],
+    "doubts": ["The place is not sure.", "The category is not known."],
+}
+Seat = Callable[[str], Page]
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What pages did wrong: console errors, script errors, foreign hosts."""
+    return []
+
+
+@pytest.fixture
+def seat(chromium: Browser, server: str, faults: list[str]) -> Iterator[Seat]:
+    """Return a function: login → a signed-in page at a desk of 1366 × 768."""
+    contexts: list[BrowserContext] = []
+
+    def sit(login: str, *, axe: bool = False) -> Page:
+        context = chromium.new_context(viewport={"width": 1366, "height": 768}, locale="zh-CN", bypass_csp=axe)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else faults.append(r.url))
+        page.goto(f"{server}/login")
+        page.fill("#f-login", login)
+        page.fill("#f-password", tiny.PASSWORD)
+        page.press("#f-password", "Enter")
+        page.wait_for_url(lambda url: "/login" not in url)
+        return page
+
+    yield sit
+    for context in contexts:
+        context.close()
+
+
+def waiting(**known: object) -> str:
+    """Write a case that waits on the desk and return its number."""
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        case = builders.make_case(
+            session,
+            district=tiny.DISTRICT,
+            at=datetime.now(UTC) - timedelta(hours=1),
+            lng=113.004,
+            lat=23.004,
+            town_code=tiny.WEST,
+            place_name="望湖中学",
+            suggestions=SUGGESTED,
+            **known,
+        )
+        for clock, limit in (("dispatch", "24h"), ("reply", "5wd")):
+            builders.make_deadline(session, case, clock, limit=limit)
+        return case.number
+
+
+def stored(number: str) -> Case:
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        case = session.scalars(select(Case).where(Case.district_code == tiny.DISTRICT, Case.number == number)).one()
+        session.expunge(case)
+        return case
+
+
+def test_by_keys_alone_from_the_desk_to_a_closed_case(seat: Seat, server: str, faults: list[str]) -> None:
+    number = waiting()
+    desk = seat("operator")
+    desk.goto(f"{server}/desk?case={number}")
+    expect(desk.locator(".spot-icon")).to_have_count(2)
+    desk.keyboard.press("2")
+    expect(desk.locator('input[value="spot-2"]')).to_be_checked()
+    desk.keyboard.press("c")
+    desk.keyboard.type("占道经营")
+    desk.keyboard.press("Tab")
+    expect(desk.locator("#proposal")).to_contain_text("区城市管理局")
+    desk.keyboard.press("Escape")
+    desk.evaluate("document.activeElement.blur()")
+    desk.keyboard.press("d")
+    expect(desk.locator(f"#r-{number}")).to_contain_text("✓")
+    case = stored(number)
+    assert (case.state, case.place_name, case.category_code, case.unit_code) == (
+        "dispatched",
+        "临江公园",
+        "1002",
+        tiny.STREETS,
+    )
+
+    clerk = seat("streets")
+    clerk.goto(f"{server}/unit?state=dispatched")
+    clerk.locator(f"#r-{number} form button").click()
+    clerk.wait_for_url("**/unit?state=dispatched&done=**")
+    assert stored(number).state == "signed"
+    clerk.goto(f"{server}/unit/{number}?back=state%3Dsigned")
+    answer = clerk.locator("textarea[name=answer]")
+    clerk.locator("select[data-fills]").select_option(index=1)
+    expect(answer).not_to_have_value("")
+    answer.fill("已到现场清理占道摊贩，并安排早晚巡查。")
+    clerk.reload()
+    expect(answer).to_have_value("已到现场清理占道摊贩，并安排早晚巡查。"), "a draft outlives a reload"
+    clerk.locator(f'form[action="/unit/{number}/reply"] button').click()
+    clerk.wait_for_url("**/unit?state=signed&done=**")
+    assert stored(number).state == "replied"
+
+    desk.goto(f"{server}/desk?box=answered&case={number}")
+    desk.locator(f'form[action="/desk/case/{number}/callback"]').locator("xpath=..").locator("summary").click()
+    desk.locator(f'form[action="/desk/case/{number}/callback"] [name=satisfaction][value="5"]').check()
+    desk.locator(f'form[action="/desk/case/{number}/callback"] button').click()
+    expect(desk.locator("[data-said]")).to_be_visible()
+    closed = stored(number)
+    assert (closed.state, closed.satisfaction, closed.open) == ("closed", 5, False)
+    assert faults == []
+
+
+def test_a_click_on_the_map_corrects_the_place(seat: Seat, server: str, faults: list[str]) -> None:
+    number = waiting(category_code="1001")
+    desk = seat("operator")
+    desk.goto(f"{server}/desk?case={number}")
+    expect(desk.locator(".spot-icon")).to_have_count(2)
+    box = desk.locator("#map").bounding_box()
+    assert box
+    desk.mouse.click(box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2 + 40)
+    expect(desk.locator('input[name="place"][value="point"]')).to_be_checked()
+    desk.fill("#f-place-name", "学校与公园之间")
+    desk.locator('#save button[value="correct"]').click()
+    expect(desk.locator("[data-said]")).to_be_visible()
+    case = stored(number)
+    assert (case.state, case.place_name, case.place_by) == ("received", "学校与公园之间", "operator")
+    assert case.source_lng is not None
+    assert 113.0 < case.source_lng < 113.04
+    assert faults == []
+
+
+def test_two_windows_on_one_case_lose_no_word(seat: Seat, server: str) -> None:
+    number = waiting(category_code="1001")
+    first, second = seat("operator"), seat("supervisor")
+    first.goto(f"{server}/desk?case={number}")
+    first.fill("#f-note", "来电人明天在家")
+    second.goto(f"{server}/desk?case={number}")
+    note = f'form[action="/desk/case/{number}/note"]'
+    second.locator(note).locator("xpath=..").locator("summary").click()
+    second.fill(f"{note} textarea[name=note]", "督查已关注")
+    second.locator(f"{note} button").click()
+    expect(second.locator("[data-said]")).to_be_visible()
+    first.locator('#save button[value="dispatch"]').click()
+    expect(first.locator("#detail [role=alert]").first).to_contain_text("督查已关注")
+    expect(first.locator("#f-note")).to_have_value("来电人明天在家")
+    first.locator('#save button[value="dispatch"]').click()
+    expect(first.locator(f"#r-{number}")).to_contain_text("✓")
+    assert stored(number).state == "dispatched"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_violation_on_the_working_pages(seat: Seat, server: str, theme: str) -> None:
+    number = waiting(phone="13800138000")
+    axe = (STATIC / "vendor" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    pages = {
+        "operator": (f"/desk?case={number}", "/desk?box=ended", "/desk/new", f"/cases/{number}", "/cases"),
+        "streets": ("/unit", "/unit?box=all"),
+    }
+    for login, paths in pages.items():
+        page = seat(login, axe=True)
+        for path in paths:
+            page.goto(f"{server}{path}{'&' if '?' in path else '?'}theme={theme}")
+            page.wait_for_load_state("networkidle")
+            page.evaluate(axe)
+            found = page.evaluate("axe.run(document)")["violations"]
+            assert [(f["id"], [node["html"][:120] for node in f["nodes"]]) for f in found] == [], path
+
+
+def test_working_pages_fit_a_phone(chromium: Browser, seat: Seat, server: str) -> None:
+    number = waiting()
+    for login, paths in {
+        "operator": (f"/desk?case={number}", "/desk/new", f"/cases/{number}"),
+        "streets": ("/unit",),
+    }.items():
+        page = seat(login)
+        page.set_viewport_size({"width": 390, "height": 844})
+        for path in paths:
+            for size in ("normal", "large"):
+                page.goto(f"{server}{path}{'&' if '?' in path else '?'}type={size}")
+                wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert wide <= 0, (path, size)
