@@ -95,11 +95,16 @@ class Finder:
         if len(spans) > 1:
             spans.sort()
         taken = bytearray(len(written))
+        heads: set[int] = set()
         for negative, start, index in spans:
             end = start - negative
             # A longer span was there first, so the two ends and the middle of its trace are enough to look at.
             if taken[start] or taken[end - 1] or 1 in taken[start:end]:
+                # A name may begin with its town's: the town is named all the same.
+                if start in heads and ordered[index].areas:
+                    hits.areas.append((start, end, ordered[index].areas))
                 continue
+            heads.add(start)
             taken[start:end] = b"\1" * -negative
             name = ordered[index]
             if name.outside:

@@ -240,7 +240,8 @@ class Gazetteer:
         names = self._phrases.get(phrase)
         if names is None:
             cleaned = _LEFT_OVER.sub("", self._prefixes.sub("", phrase, count=1) or phrase)
-            names = self._phrases[phrase] = list({*(road_names(cleaned) or [cleaned])})
+            found = (_LEFT_OVER.sub("", self._prefixes.sub("", one, count=1) or one) for one in road_names(cleaned))
+            names = self._phrases[phrase] = sorted({name for name in found if len(name) > 1} or {cleaned})
         for name in names:
             self._sighting(name).add(number, spot, town)
 

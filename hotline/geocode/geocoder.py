@@ -24,7 +24,7 @@ _EXACT_WEIGHT = 4.0
 #: Above this no damaged names are looked for.
 _ENOUGH = 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
-_SURE_ABROAD = 0.75
+_SURE_ABROAD = 0.62
 #: Two clues nearer than this, in metres, speak of the same place; further than the second, of two places.
 _SAME_M, _OTHER_M = 600.0, 1500.0
 #: A named town and a place within this many degrees of its border agree: residents name the next town too.
@@ -235,7 +235,7 @@ def _is_sure_abroad(clues: list[Clue]) -> bool:
     if not clues:
         return False
     best = clues[0]
-    return best.confidence >= (0.5 if best.kind in ("address", "junction") else _SURE_ABROAD)
+    return best.confidence >= (LEAST if best.kind in ("address", "junction") else _SURE_ABROAD)
 
 
 def _support(clues: list[Clue], written: str) -> list[Clue]:
