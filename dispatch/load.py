@@ -67,6 +67,9 @@ def load(
     refused = _refuse(ground, rejects, report)
     with transaction(system(opened.code, "loader"), bind=bind) as session:
         counts = {"district": Count(1, 0, write_district(session, ground))}
+        if last_digest(session) == opened.digest:
+            # Somebody loaded the same folder while we read it.
+            return LoadReport(opened.code, opened.name, changed=False, counts={})
         written = write_ground(session, ground, in_use=lambda table, codes: _in_use(session, table, codes))
         counts |= {
             name: Count(count.taken, refused.get(name, 0), count.changed, count.gone) for name, count in written.items()

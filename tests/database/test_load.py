@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -297,6 +298,14 @@ def test_failure_in_the_middle_leaves_nothing(folder, monkeypatch):
         load(folder, at=AT)
     assert not count("district")
     assert not count("place")
+
+
+def test_two_loads_at_once_are_one_load(folder):
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda _: load(folder, at=AT), range(2)))
+    assert sorted(report.changed for report in reports) == [False, True]
+    assert count("load_run") == 1
+    assert ask("SELECT revision FROM district WHERE district_code = :d") == [(1,)]
 
 
 def test_datum_is_converted_once_and_the_source_kept(folder):
