@@ -100,6 +100,7 @@ def test_one_text_is_scored_as_counting_its_grams_by_hand_scores_it(shipped):
         ("我被困在电梯里二十分钟了", "119"),
         ("门口围墙倒了，有人压在下面", "119"),
         ("电线断落在人行道上冒火花", "119"),
+        ("一位老人被倒下的墙压住了，请马上来救人", "119"),
         ("老人突然昏倒，叫不醒", "120"),
         ("孩子落水了，在河边", "120"),
         ("楼下有人持刀追人", "110"),
@@ -127,6 +128,7 @@ def test_danger_to_life_is_an_emergency(text, call):
         "围墙开裂，随时可能倒塌",
         "希望加强防溺水宣传",
         "工伤认定：我被电到是在三年前",
+        "燃气打不着火，客服说不清什么时候恢复",
     ],
 )
 def test_words_that_are_taken_back_raise_no_emergency(text):
@@ -142,14 +144,25 @@ def test_words_that_are_taken_back_raise_no_emergency(text):
         "路面塌陷出一个大坑",
         "井盖不见了，晚上很危险",
         "台风把大树吹倒压住了路",
-        "路口红绿灯坏了",
+        "燃气打不着火，一家人没法做饭",
+        "门口消防栓爆了，水流得满街都是",
     ],
 )
 def test_water_power_gas_and_roads_are_utilities(text):
     assert alarm(text).level == "utilities"
 
 
-@pytest.mark.parametrize("text", ["请问停水通知在哪里看？去年停水的补偿", "物业费太贵", "希望多种树", "", "咨询停车费"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "请问停水通知在哪里看？去年停水的补偿",
+        "物业费太贵",
+        "希望多种树",
+        "",
+        "建议停水前两天贴通知",
+        "每逢暴雨这里就积水",
+    ],
+)
 def test_other_matters_are_ordinary(text):
     assert alarm(text).level == "ordinary"
 
