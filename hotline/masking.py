@@ -40,7 +40,12 @@ def mask(text: str) -> str:
     """
     blotted = _EMAIL.sub(_blot, text)
     blotted = _RUN.sub(
-        lambda found: _blot(found) if _personal(found.group(), blotted[: found.start()]) else found.group(), blotted
+        lambda found: (
+            _blot(found)
+            if _personal(found.group(), blotted[max(0, found.start() - 16) : found.start()])
+            else found.group()
+        ),
+        blotted,
     )
     return _PLATE.sub(_blot, blotted)
 
@@ -59,7 +64,7 @@ def _personal(run: str, before: str) -> bool:
     if number.isdigit() and 12 <= len(number) <= 19 and is_card(number):
         return True
     if _LOCAL.fullmatch(number):
-        return bool(_PHONE_WORD.search(before[-16:]))
+        return bool(_PHONE_WORD.search(before))
     # Several numbers run together ("13800000000 13900000000"): a telephone inside is still one.
     return len(number) > 19 or bool(len(number) > 11 and _MOBILE.search(number) and not number.startswith(("19", "20")))
 
