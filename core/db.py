@@ -5,13 +5,14 @@ scope into PostgreSQL with SET LOCAL, where row policies read it: a second lock 
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
 import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Engine, MetaData, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -91,13 +92,42 @@ def forget_engines() -> None:
     engine.cache_clear()
 
 
+@lru_cache(maxsize=4096)
+def _scope(actor: Actor) -> str:
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in actor.scope().items())
+
+
+def _begin(driver: psycopg.Connection[Any], actor: Actor, *, read_only: bool) -> None:
+    """Begin a transaction bound to the actor's district and role, in one round trip.
+
+    Goes below psycopg's own BEGIN, which would be a round trip of its own: libpq's simple protocol takes several
+    statements at once, and psycopg sees that a transaction is open. In an open transaction only the scope is changed.
+    Raises psycopg.OperationalError, and leaves the connection closed, where the server is gone.
+    """
+    idle = driver.pgconn.transaction_status == TransactionStatus.IDLE
+    begin = ("BEGIN READ ONLY; " if read_only else "BEGIN; ") if idle else ""
+    result = driver.pgconn.exec_((begin + _scope(actor)).encode())
+    if result.status != ExecStatus.COMMAND_OK:
+        said = result.error_message.decode(errors="replace")
+        driver.close()
+        raise psycopg.OperationalError(said)
+
+
+def _driver(pooled: Any) -> psycopg.Connection[Any]:
+    found = pooled.driver_connection
+    assert isinstance(found, psycopg.Connection), "the program speaks psycopg 3"
+    return found
+
+
 def _enter(session: Session, actor: Actor, *, read_only: bool) -> None:
-    """Bind the open transaction to the actor's district and role, in one round trip."""
-    lines = [f"SET LOCAL {name} = '{value}'" for name, value in actor.scope().items()]
-    if read_only:
-        lines.insert(0, "SET TRANSACTION READ ONLY")
-    # exec_driver_sql without parameters goes over the simple protocol, which takes several statements at once.
-    session.connection().exec_driver_sql("; ".join(lines))
+    """Put a session's transaction into the actor's scope; a dead pool is dropped, so that the next call is well."""
+    connection = session.connection()
+    try:
+        _begin(_driver(connection.connection), actor, read_only=read_only)
+    except psycopg.OperationalError:
+        connection.invalidate()
+        connection.engine.dispose()
+        raise
     session.info["actor"] = actor
 
 
@@ -147,6 +177,35 @@ def snapshot(actor: Actor, *, bind: Engine | None = None) -> Iterator[Session]:
     with translated(), Session(bind or engine(replica=True), expire_on_commit=False) as session, session.begin():
         _enter(session, actor, read_only=True)
         yield session
+
+
+def one_statement(
+    actor: Actor, sql: bytes, values: Sequence[Any], *, bind: Engine | None = None
+) -> tuple[Any, ...] | None:
+    """Run one prepared statement with `$n` parameters in a transaction of its own; return its first row.
+
+    The hot path: three round trips (begin with scope, statement, commit) and none of the ORM. sql must be the same
+    object's text each time, for it is prepared. Raises as `transaction` does.
+    """
+    with translated():
+        chosen = bind or engine()
+        pooled = chosen.raw_connection()
+        driver = _driver(pooled)
+        try:
+            _begin(driver, actor, read_only=False)
+            with psycopg.RawCursor(driver) as cursor:
+                row = cursor.execute(sql, values, prepare=True).fetchone()
+            driver.commit()
+        except BaseException:
+            if driver.closed:
+                pooled.invalidate()
+                chosen.dispose()
+            else:
+                driver.rollback()
+            raise
+        finally:
+            pooled.close()
+    return row
 
 
 def actor_of(session: Session) -> Actor:

@@ -12,14 +12,13 @@ from functools import cache
 from typing import Any
 
 import orjson
-from psycopg import Connection, RawCursor
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, system
-from core.db import Base
-from core.errors import Conflict, Unavailable
+from core.db import Base, one_statement, transaction
+from core.errors import Conflict
 from core.ids import new_id
 from dispatch import models
 from dispatch.calendar import china_time
@@ -103,12 +102,31 @@ class Opened:
     repeated: bool = False
 
 
-def open_case(session: Session, book: Rulebook, new: NewCase) -> Opened:
-    """Write a new case with its report, log, assignment, clocks and outbox rows, all or none.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The one statement of a new case, ready to be run."""
+
+    sql: bytes
+    values: list[Any]
+    #: What it leads to, unless the report was here before.
+    opened: Opened
+
+
+def open_now(book: Rulebook, new: NewCase, *, bind: Engine | None = None) -> Opened:
+    """Write a new case with its report, log, assignment, clocks and outbox rows, all or none, and commit.
 
     Idempotent by (channel, source_id) and by idempotency_key: a repeated report answers with the case that it opened.
-    Writes; caller commits; one round trip, two when the report is a repetition.
+    In a transaction of the program's own: neutral intake.
     """
+    program, made = system(book.district, "intake"), _prepare(book, new)
+    written = one_statement(program, made.sql, made.values, bind=bind)
+    if written is not None and written[0]:
+        return made.opened
+    with transaction(program, bind=bind) as session:
+        return _earlier(session, book.district, new)
+
+
+def _prepare(book: Rulebook, new: NewCase) -> _Prepared:
     case_id, district, at = new_id(), book.district, new.received_at
     process = book.process(new.process)
     state = "dispatched" if new.decision else process.initial
@@ -160,15 +178,8 @@ def open_case(session: Session, book: Rulebook, new: NewCase) -> Opened:
     )
 
     sql, names = _statement(len(lines), len(clocks), len(topics), bool(new.decision))
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, Connection):
-        raise Unavailable("The database cannot be reached at the moment.")
-    with RawCursor(connection) as cursor:
-        cursor.execute(sql.encode(), [values[name] for name in names], prepare=True)
-        written = cursor.fetchone()
-    if written is None or not written[0]:
-        return _earlier(session, district, new)
-    return Opened(case_id, new.number, state, unit, due.due_at if due else None, due.name if due else None)
+    opened = Opened(case_id, new.number, state, unit, due.due_at if due else None, due.name if due else None)
+    return _Prepared(sql, [values[name] for name in names], opened)
 
 
 def _json(value: Any) -> str:
@@ -262,7 +273,7 @@ def _types(table: str) -> dict[str, str]:
 
 
 @cache
-def _statement(entries: int, clocks: int, topics: int, assigned: bool) -> tuple[str, tuple[str, ...]]:  # noqa: FBT001
+def _statement(entries: int, clocks: int, topics: int, assigned: bool) -> tuple[bytes, tuple[str, ...]]:  # noqa: FBT001
     """Return the one statement for a shape of case, and the names of its parameters in order.
 
     No part reads what another part wrote except through RETURNING of the report, whose insert decides whether this
@@ -307,7 +318,7 @@ def _statement(entries: int, clocks: int, topics: int, assigned: bool) -> tuple[
         parts.append(f"a AS ({rows('assignment', assignment, ['a0_'])})")
     outbox = ("id", "topic", "payload", "created_at")
     parts.append(f"o AS ({rows('outbox', outbox, [f'o{i}_' for i in range(topics)])})")
-    return f"WITH {', '.join(parts)} SELECT count(*) FROM r", tuple(names)
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM r".encode(), tuple(names)
 
 
 def _quoted(columns: Iterable[str]) -> str:

@@ -14,14 +14,13 @@ from typing import Any, Protocol
 import shapely
 from sqlalchemy import Engine
 
-from core.actor import Actor, system
+from core.actor import Actor
 from core.crypto import blind_index, seal
 from core.datums import Datum, point
-from core.db import transaction
 from core.errors import Invalid
 from dispatch.log import checked_times
 from dispatch.numbers import Numbers, access_code, access_hash
-from dispatch.opening import NewCase, Opened, Placed, Sealed, open_case
+from dispatch.opening import NewCase, Opened, Placed, Sealed, open_now
 from dispatch.rulebook import Rulebook
 from dispatch.rules import Decision
 from hotline.classify import Classification
@@ -247,8 +246,7 @@ class Intake:
             reporter=_sealed(report),
             access_hash=access_hash(number, code),
         )
-        with transaction(system(self.book.district, "intake"), bind=bind) as session:
-            opened = open_case(session, self.book, new)
+        opened = open_now(self.book, new, bind=bind)
         if not opened.repeated:
             place = known.place
             self.twins.add(

@@ -17,7 +17,7 @@ from dispatch.cases import act
 from dispatch.log import verify
 from dispatch.models import Case
 from dispatch.numbers import Numbers
-from dispatch.opening import NewCase, Opened, Placed, open_case
+from dispatch.opening import NewCase, Opened, Placed, open_now
 from dispatch.rulebook import Rulebook, read_rulebook
 from tests import tiny
 from tests.builders import program
@@ -58,8 +58,7 @@ def open_one(book: Rulebook, *, at: datetime = AT, unit: str | None = tiny.STREE
         decision=decision,
         **known,
     )
-    with transaction(program(tiny.DISTRICT)) as session:
-        return open_case(session, book, new)
+    return open_now(book, new)
 
 
 def do(book: Rulebook, who: Actor, case: Opened, action: str, version: int, *, at: datetime = AT, **fields: Any) -> int:
