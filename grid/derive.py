@@ -23,6 +23,8 @@ FEWEST, MOST = 3, 12
 _AREA_POINTS: Final = 400
 #: Share of the places in the balance; the rest is area.
 _PLACE_WEIGHT: Final = 0.6
+#: Places of a use that must stand in a cell before the use counts.
+_LEAST: Final = 3
 #: Order in which two uses that are equally strong are named.
 KINDS: Final = ("residential", "commercial", "industrial")
 
@@ -301,10 +303,11 @@ def kinds(uses: NDArray[np.intp], cells: NDArray[np.intp], count: int) -> list[s
     total = table.sum(axis=0)
     usual = total / max(total.sum(), 1)
     seen = table.sum(axis=1)
-    # Three imagined places of the usual mix keep a single shop from deciding for a whole cell.
+    # Three imagined places of the usual mix damp the few; fewer than three places of a use decide nothing: where works
+    # are rare in the register, two of them would outweigh twenty shops.
     strength = (table + 3 * usual) / (seen[:, None] + 3) / np.maximum(usual, 1e-9)
-    strength[:, total == 0] = 0
+    strength[table < _LEAST] = 0
     order = np.sort(strength, axis=1)
     best = np.argmax(strength, axis=1)
-    clear = (seen >= 3) & (order[:, -1] >= 1.1 * order[:, -2])
+    clear = (order[:, -1] > 0) & (order[:, -1] >= 1.1 * order[:, -2])
     return [KINDS[int(kind)] if sure else "mixed" for kind, sure in zip(best, clear, strict=True)]

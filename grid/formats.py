@@ -16,7 +16,7 @@ from core.errors import Invalid
 from grid.tabular import Column
 
 #: Raised when the loader would make something else of the same files.
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 MANIFEST: Final = "district.yaml"
 #: Mappings for folders that do not have our form, recognised by the files they hold.
 PROFILES: Final = Path(__file__).parent / "profiles"

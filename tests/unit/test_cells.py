@@ -137,6 +137,12 @@ def test_kind_is_what_exceeds_the_districts_usual_share():
     assert derive.kinds(uses, cells, 4) == ["commercial", "residential", "industrial", "mixed"]
 
 
+def test_two_works_do_not_outweigh_twenty_shops():
+    uses = np.array([1] * 20 + [2] * 2 + [1] * 500 + [2] * 3)
+    cells = np.array([0] * 22 + [1] * 503)
+    assert derive.kinds(uses, cells, 2)[0] == "commercial"
+
+
 def test_nanhai_is_laid_out_whole():
     data = machine().data
     if not (data / "nanhai" / "pois.csv").is_file():
