@@ -36,8 +36,8 @@ MOST_MARKERS, MOST_HEAT = 3000, 6000
 RAMP = ("#fdf0d5", "#fbd38d", "#f3a35c", "#d9603b", "#97201f")
 #: Pictures that are kept on disk.
 _MOST_KEPT = 60
-#: Counts up when a picture would look different from the same data.
-_LOOK = 1
+#: Pictures drawn by another version of this file are not shown again.
+_LOOK = sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,7 @@ WHERE {_WHERE_CASES} AND k.geom IS NOT NULL ORDER BY k.received_at DESC, k.numbe
 """)  # noqa: S608  made of this module's constants
 
 
-def report(
-    session: Session, asked: Asked, words: Words, *, at: datetime, language: str, folder: Path
-) -> tuple[Picture, bool]:
+def report(session: Session, asked: Asked, words: Words, *, at: datetime, folder: Path) -> tuple[Picture, bool]:
     """Return the report map of a period, and whether it was kept from before.
 
     A town's official gets the own town whatever is asked. It is drawn anew when the counts of the period or the ground
@@ -170,7 +168,7 @@ def report(
     bound = {**asdict(asked), "d": actor.district, "town": actor.town or asked.town}
     stamp = tuple(session.execute(_STAMP, bound).one())
     # The day belongs to it, because what was due then is overdue now.
-    key = orjson.dumps([_LOOK, bound, [str(part) for part in stamp], language, at.date()], default=str)
+    key = orjson.dumps([_LOOK, bound, [str(part) for part in stamp], asdict(words), at.date()], default=str)
     file = folder / f"{sha256(key).hexdigest()[:32]}.json"
     kept = _read(file)
     if kept is not None:

@@ -36,7 +36,7 @@ _LONGEST = timedelta(days=3660)
 PERIODS = (1, 7, 30, 90)
 _GEOJSON = "application/geo+json"
 #: Where a role opens a case; others read what the map says.
-_CASE_PAGES = {Role.OPERATOR: "/desk/case/", Role.SUPERVISOR: "/desk/case/", Role.UNIT: "/unit/case/"}
+_CASE_PAGES = {Role.OPERATOR: "/desk/case/", Role.SUPERVISOR: "/desk/case/", Role.UNIT: "/unit/"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def printed(
     """Show the report map of a period, to be looked at and printed: loads of cells, heat, clusters, figures by town."""
     asked = report.Asked(first=period.first, last=period.last, town=period.town, category=period.category)
     folder = settings().var / "cache" / "report"
-    picture, kept = report.report(session, asked, _words(), at=at, language=request.state.lang, folder=folder)
+    picture, kept = report.report(session, asked, _words(), at=at, folder=folder)
     answer = page(
         request,
         "map/report.html",
@@ -236,7 +236,7 @@ def _facts(actor: Actor, tops: dict[str, str]) -> dict[str, object]:
             "zoomIn": say("Zoom in"),
             "zoomOut": say("Zoom out"),
             "map": say("Map of open cases; arrow keys move it, plus and minus zoom"),
-            "close": say("Close"),
+            "close": say("Close this window"),
             "noMap": say("This browser cannot draw the map. The list has all the same cases."),
             "source": say("Boundaries: the district's own"),
         },
