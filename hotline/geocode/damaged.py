@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import rjieba
 from numpy.typing import NDArray
 from pypinyin import Style, lazy_pinyin
 from rapidfuzz.distance import Levenshtein
@@ -113,6 +114,9 @@ class Damaged:
             return None
         if edits and not self._is_told_by(index, edits, heard[start:end]):
             return None
+        if edits and end - start <= 5 and _is_word(_END.sub("", written[start:end])):
+            # 社区公园 is a park of the community, not a slip of 童趣公园.
+            return None
         # Endings are shared by half of all names: a slip weighs against what is left without them.
         stem = self._stems[index]
         score = 1 - edits / (stem + 1) - (0.1 if edits and stem <= 2 else 0.0)
@@ -126,6 +130,10 @@ class Damaged:
         if len(name) == 4:
             return edits == 1 and len(heard) == 4 and stem < 4
         return len(name) > 4 and edits <= max(1, len(name) // 4)
+
+
+def _is_word(text: str) -> bool:
+    return len(text) > 1 and len(rjieba.cut(text)) == 1
 
 
 def _pairs(text: str) -> set[str]:

@@ -47,6 +47,10 @@ _COMMON = re.compile(
     r"医院|门诊|诊所|派出所|居委会|村委会|篮球|足球|羽毛球|球场|游泳|池|垃圾|收集|转运|驿站|读书|图书|充电|桩|公交|牌坊|凉亭|亭|"
     r"祠堂|工业区|工业园|宿舍|食堂|仓库|酒店|宾馆|餐厅|美食|银行|中国|我的|人民|政府|办事处|大厦|花园|[a-z0-9一二三四五六七八九十])+"
 )
+#: Words that many a place carries: 儿童公园 and 家具广场 stand in every city.
+_EVERYWHERE = re.compile(
+    rf"(?:{_COMMON.pattern}|儿童|体育|湿地|城市|时代|市民|文体|生态|家具|家居|建材|商业|购物|娱乐|五金|电器|汽车|服装|水果|农贸|批发|国际)+"
+)
 
 
 @dataclass(slots=True)
@@ -295,6 +299,8 @@ class Gazetteer:
             by_length = {2: 0.25, 3: 0.65, 4: 0.82}.get(len(text), 0.92)
             if text in self._types or _COMMON.fullmatch(text):
                 by_length = 0.12
+            elif _EVERYWHERE.fullmatch(text):
+                by_length = min(by_length, 0.5)
             elif not name.fixed:
                 by_length *= 0.85
             if len(text) <= 4 and not name.fixed and len(rjieba.cut(text)) == 1:
