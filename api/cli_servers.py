@@ -1,6 +1,8 @@
 """Commands that start, stop and look after the program's own processes and its database."""
 
+import signal
 import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -112,6 +114,8 @@ def with_servers(command: Annotated[list[str], typer.Argument()]) -> None:
     from api import local
 
     found_running = local.running()
+    # Somebody who ends a long test run ends it in order, servers included.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     begin_servers()
     try:
         code = subprocess.run(command, check=False).returncode  # noqa: S603  the Makefile's own command
