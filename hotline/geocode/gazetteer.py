@@ -151,6 +151,9 @@ class Gazetteer:
             self._weigh(name)
         self.ordered = [name for name in self.names.values() if name.distinct > 0]
         self.automaton = self._automaton()
+        # What only the building needed is let go: a process keeps a gazetteer for days.
+        self._seen.clear()
+        self._phrases.clear()
 
     def sites(self, name: Name) -> list[Site]:
         """Return the spots that a name stands for, those with most rows first; worked out at the first question."""
