@@ -33,21 +33,17 @@ _UUID7 = (
 def reference(intake, report, at) -> tuple[str, dict[str, str]]:
     """Return a pgbench script that writes what the program writes for one typical report, and its constant values."""
     from dispatch import opening
+    from hotline import intake as module
 
-    captured = {}
-    real = opening.RawCursor
-
-    class Spy(real):
-        def execute(self, query, params=None, **kw):
-            captured["sql"], captured["params"] = query.decode(), params
-            return super().execute(query, params, **kw)
-
-    opening.RawCursor = Spy
+    seen = []
+    real = module.open_now
+    module.open_now = lambda book, new, bind=None: seen.append((book, new)) or real(book, new, bind=bind)
     try:
         intake.receive(report, actor=citizen(intake.book.district), at=at)
     finally:
-        opening.RawCursor = real
-    return _script(captured["sql"], captured["params"])
+        module.open_now = real
+    made = opening._prepare(*seen[0])
+    return _script(made.sql.decode(), made.values)
 
 
 def _script(sql: str, params) -> tuple[str, dict[str, str]]:
