@@ -18,7 +18,7 @@ from core.actor import system
 from core.datums import Datum
 from core.db import actor_of, transaction
 from core.errors import Invalid
-from dispatch.calendar import Notice, WorkCalendar, read_notice
+from dispatch.calendar import Notice, OfficeHours, WorkCalendar, read_notice
 from dispatch.limits import Limit, LimitRule, LimitTable
 from dispatch.rules import Rule, Unit, problems
 from grid.formats import CLOCKS, COLUMNS, REGISTERS, Folder, open_folder
@@ -52,6 +52,8 @@ def load(
     if at.tzinfo is None:
         raise Invalid("The time {moment} does not say its time zone.", moment=at.isoformat())
     opened = open_folder(folder, datums=datums, synthetic_join=synthetic_join)
+    if opened.settings.get("office_hours"):
+        OfficeHours.parse(str(opened.settings["office_hours"]))
     with transaction(system(opened.code, "loader"), bind=bind) as session:
         if last_digest(session) == opened.digest:
             return LoadReport(opened.code, opened.name, changed=False, counts={})

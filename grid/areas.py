@@ -15,7 +15,7 @@ from core.datums import Plane
 from core.errors import Invalid
 from grid import derive
 from grid.boundaries import read_boundaries
-from grid.formats import COLUMNS, Folder, Source
+from grid.formats import COLUMNS, Folder, Source, said_datum
 from grid.points import convert
 from grid.tabular import Column, Rejects, Table, check
 
@@ -89,9 +89,8 @@ def _refuse(rejects: Rejects, table: Table, i: int, /, *told: str, **params: Any
 
 def _polygons(source: Source, columns: Sequence[Column], rejects: Rejects) -> tuple[Table, NDArray[Any]]:
     """Return the properties of a GeoJSON file as a table, checked like any other, and the polygons `(n,)`."""
-    if source.datum is None:
-        raise Invalid("The datum of {file} is missing.", file=source.path.name)
-    numbers, told, shapes = read_boundaries(source.path, datum=source.datum, rejects=rejects, mapping=source.columns)
+    datum = said_datum(source)
+    numbers, told, shapes = read_boundaries(source.path, datum=datum, rejects=rejects, mapping=source.columns)
     values = {column.name: [row.get(column.name, "") for row in told] for column in columns}
     key = "code" if all(values["code"]) else "name"
     table, good = check(source.path.name, numbers, values, columns=columns, rejects=rejects, key=key)
@@ -175,10 +174,10 @@ def _centres(
     evidence = communities["evidence"].astype(np.float64)
     if not np.isnan(evidence).all():
         trusted &= np.nan_to_num(evidence) >= 2
-    datum = folder.sources["communities"].datum
     centres = np.full(given.shape, np.nan)
-    if not trusted.any() or datum is None:
-        return centres, trusted & False
+    if not trusted.any():
+        return centres, trusted
+    datum = said_datum(folder.sources["communities"])
     at = np.flatnonzero(trusted)
     sound, lng_lat = convert(given[at], datum, _rows_of(communities, at), rejects)
     inside = shapely.intersects_xy(town_shapes[np.array(town_of)[at]], lng_lat[:, 0], lng_lat[:, 1])

@@ -123,8 +123,8 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
 
 #: Files whose rows stand for themselves: a bad row is left out and reported. In every other file it refuses the load.
 REGISTERS: Final = ("places", "addresses")
-#: Files with coordinates: their datum must be said.
-LOCATED: Final = ("towns", "communities", "cells", "places", "addresses")
+#: Files with coordinates: their datum must be said. Communities need theirs only where they give centres.
+LOCATED: Final = ("towns", "community_polygons", "cells", "places", "addresses")
 _REQUIRED: Final = ("towns", "communities", "categories", "units")
 _MANIFEST_KEYS: Final = {
     "code", "name", "city_name", "province_name", "fictional", "synthetic_join", "settings", "files", "recognise",
@@ -240,6 +240,9 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise Invalid("{file}: a district needs a code of 6 digits and a name.", file=path.name, field="code")
     if (told.get("fictional") is True) != code.startswith("99"):
         raise Invalid("{file}: codes 99xxxx are for fictional districts, and for those alone.", file=path.name)
+    uses = told.get("uses") or {}
+    if not isinstance(uses, dict) or not uses.keys() <= {"residential", "commercial", "industrial"}:
+        raise Invalid("{file}: uses are residential, commercial or industrial.", file=path.name, field="uses")
     files = told.get("files") or {}
     known = {*COLUMNS, "community_polygons", "notices"}
     if not isinstance(files, dict) or not files.keys() <= known:
@@ -267,14 +270,21 @@ def _check(sources: Mapping[str, Source]) -> None:
     for table in _REQUIRED:
         if table not in sources:
             raise Invalid("The folder has no {table}.", table=table)
-    for table in (*LOCATED, "community_polygons"):
-        if table in sources and sources[table].datum is None:
-            file = sources[table].path.name
-            raise Invalid(
-                "The datum of {file} is missing: say it in district.yaml or with --datum {file}=WGS84.",
-                field=file,
-                file=file,
-            )
+    for table in LOCATED:
+        if table in sources:
+            said_datum(sources[table])
+
+
+def said_datum(source: Source) -> Datum:
+    """Return the datum of a file with coordinates; raises Invalid where nobody said it."""
+    if source.datum is None:
+        file = source.path.name
+        raise Invalid(
+            "The datum of {file} is missing: say it in district.yaml or with --datum {file}=WGS84.",
+            field=file,
+            file=file,
+        )
+    return source.datum
 
 
 def _settings(told: Mapping[str, Any]) -> dict[str, Any]:

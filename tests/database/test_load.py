@@ -231,6 +231,16 @@ def spoil_cells(old, new):
     return change
 
 
+def spoil_manifest(old, new):
+    def change(folder):
+        path = folder / "district.yaml"
+        told = path.read_text("utf-8")
+        assert old in told
+        path.write_text(told.replace(old, new, 1), "utf-8")
+
+    return change
+
+
 def spoil(file, change):
     return lambda folder: rewrite(folder / file, change)
 
@@ -258,18 +268,33 @@ def append(file, *row):
         (spoil("limits.csv", lambda found: [row for row in found if row[0] != "sign"]), "clock sign has no limit"),
         (spoil("units.csv", lambda found: found[1].__setitem__(4, "ZJ")), "circle"),
         (spoil("places.csv", lambda f: [f[0]] + [[*r[:4], r[5], r[4]] for r in f[1:]]), "cannot be taken"),
+        (spoil_manifest("settings:", "settings:\n  office_hours: all day"), "office hours"),
         (lambda folder: (folder / "units.csv").unlink(), "no units"),
     ],
 )
 def test_broken_folder_changes_nothing(folder, tmp_path, break_it, reason):
     load(folder, at=AT)
     tables = [t for t in TABLES if t not in ("entry", "assignment", "deadline", "report", "cases", "account")]
-    state = {table: ask(f"SELECT xmin::text, ctid::text FROM {table} WHERE district_code = :d") for table in tables}
+    sql = "SELECT xmin::text, ctid::text FROM {} WHERE district_code = :d ORDER BY ctid"
+    state = {table: ask(sql.format(table)) for table in tables}
     break_it(folder)
     with pytest.raises(Invalid, match=reason):
         load(folder, at=AT, report_to=tmp_path / "report.csv")
     for table in tables:
-        assert ask(f"SELECT xmin::text, ctid::text FROM {table} WHERE district_code = :d") == state[table], table
+        assert ask(sql.format(table)) == state[table], table
+
+
+def test_communities_need_a_datum_only_for_centres(folder):
+    spoil_manifest("file: communities.csv\n    datum: WGS84", "file: communities.csv")(folder)
+    assert load(folder, at=AT).changed
+    rewrite(
+        folder / "communities.csv",
+        lambda found: [
+            [*row, *more] for row, more in zip(found, [("lng", "lat"), (83.2, 39.1), (83.2, 39.1)], strict=True)
+        ],
+    )
+    with pytest.raises(Invalid, match=r"datum of communities\.csv is missing"):
+        load(folder, at=AT)
 
 
 def test_notice_with_a_missing_day_refuses_the_load(folder):

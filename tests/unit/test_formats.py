@@ -211,6 +211,7 @@ def test_datum_of_the_command_line_wins(tmp_path):
         ({"code": "440605"}, "99xxxx"),
         ({"fictional": False}, "99xxxx"),
         ({"colour": 1}, "colour is not known"),
+        ({"uses": {"farming": ["农"]}}, "uses are residential"),
         ({"files": {"shops": "a.csv"}}, "files must name"),
         ({"files": {"places": {"file": "none.csv", "datum": "WGS84"}}}, r"none\.csv is missing"),
         ({"files": {"places": {"file": "../../etc/passwd"}}}, "outside the folder"),
