@@ -165,7 +165,7 @@ def try_rules(
     from dispatch.rules import Routed, RuleSet, checked, compare, read_rules
 
     book = wiring.rulebook()
-    categories = {node.name: code for code, node in book.categories.items() if node.parent is None}
+    categories = {"/".join(book.category_path(code)): code for code in book.categories}
     areas = {node.name: code for code, node in book.areas.items()}
     # People write names; codes are what rules match on.
     rules = [
