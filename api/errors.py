@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import orjson
 from fastapi import FastAPI
@@ -141,11 +142,12 @@ def _house(request: Request, error: Exception) -> Response:
     assert isinstance(error, WanggeError)
     status = status_of(error)
     if isinstance(error, SignInNeeded) and not wants_json(request) and request.method in ("GET", "HEAD"):
-        from urllib.parse import quote
-
         # Coming back to where one wanted to go; `local_path` checks it again after signing in.
-        target = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-        return RedirectResponse(f"/login?next={target}", 303)
+        if request.headers.get("hx-request"):
+            # A part of a page has no place for a sign-in: the whole page goes there.
+            page = urlsplit(request.headers.get("hx-current-url", ""))
+            return Response(status_code=401, headers={"HX-Redirect": _sign_in(page.path, page.query)})
+        return RedirectResponse(_sign_in(request.url.path, request.url.query), 303)
     headers: dict[str, str] = {}
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(error.retry_s)
@@ -155,6 +157,10 @@ def _house(request: Request, error: Exception) -> Response:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return answer(request, status=status, detail=sentence(error), field=error.field, headers=headers)
+
+
+def _sign_in(path: str, query: str) -> str:
+    return "/login?next=" + quote(path + (f"?{query}" if query else ""))
 
 
 def _http(request: Request, error: Exception) -> Response:

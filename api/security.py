@@ -179,6 +179,8 @@ class Gate:
                 headers = message["headers"] = list(message.get("headers", []))
                 names = {name.lower() for name, _ in headers}
                 headers += [(name, value) for name, value in _HEADERS.items() if name not in names]
+                if settings().secure_cookies:
+                    headers.append((b"strict-transport-security", b"max-age=31536000"))
                 kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
                 if kind.startswith(b"text/html"):
                     if b"cache-control" not in names:

@@ -18,7 +18,7 @@ STARTS = {
     "streets": ["/unit", "/map"],
     "official": ["/map", "/map/report", "/cases"],
 }
-MOST_PAGES = 14
+MOST_PAGES = 10
 TEXTS = [
     "滨湖路18号门口的垃圾三天没有清运，味道很大。",
     "青石街30号门前的井盖缺了一角，电动车容易摔倒。",

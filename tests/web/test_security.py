@@ -13,6 +13,7 @@ from api import deps, wiring
 from core.actor import Actor, Role, system
 from core.db import snapshot, transaction
 from core.ids import new_id
+from core.settings import settings
 from dispatch import cases, sheet
 from grid import accounts
 from tests import tiny
@@ -161,6 +162,20 @@ def test_one_comes_back_to_where_one_wanted_to_go(client: TestClient) -> None:
     assert found
     form = {"login": "operator", "password": tiny.PASSWORD, "next": unquote(found[1]), "csrf_token": csrf(client)}
     assert client.post("/login", data=form).headers["location"] == "/desk?box=waiting"
+
+
+def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(client: TestClient) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "https://district.example/desk?box=waiting"}
+    answer = client.get("/desk/list", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["hx-redirect"] == "/login?next=/desk%3Fbox%3Dwaiting"
+
+
+def test_over_tls_cookies_and_hosts_are_bound_to_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings(), "secure_cookies", True)
+    answer = client.get("/login")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert answer.headers["strict-transport-security"]
 
 
 #: face → roles that may open it; everybody else is told so.
