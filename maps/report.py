@@ -290,7 +290,7 @@ def _figure(
         ],
         lambda feature: {
             "color": "#9aa4b0",
-            "weight": 0.5,
+            "weight": 0.8,
             "fillColor": feature["properties"]["shade"] or "#ffffff",
             "fillOpacity": 0.85 if feature["properties"]["shade"] else 0.0,
         },

@@ -35,8 +35,9 @@ _LONGEST = timedelta(days=3660)
 #: Days back that the period may reach, as offered; 0 is all.
 PERIODS = (1, 7, 30, 90)
 _GEOJSON = "application/geo+json"
-#: Where a role opens a case; others read what the map says.
-_CASE_PAGES = {Role.OPERATOR: "/desk/case/", Role.SUPERVISOR: "/desk/case/", Role.UNIT: "/unit/"}
+#: Where a role works on a case; others open it to read.
+_CASE_PAGES = {Role.OPERATOR: "/desk/case/", Role.UNIT: "/unit/"}
+_READING = "/cases/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def live(request: Request, session: Read, actor: Viewer, at: Now, chosen: Filter
         periods=PERIODS,
         at=at,
         may_heat=sees_whole(actor),
-        case_page=_CASE_PAGES.get(actor.role, ""),
+        case_page=_CASE_PAGES.get(actor.role, _READING),
         facts=orjson.dumps(_facts(actor, {choice.code: choice.words for choice in offered.tops})).decode(),
     )
 
@@ -123,7 +124,7 @@ def listed(request: Request, session: Read, actor: Viewer, at: Now, chosen: Filt
         "map/list.html",
         shown=in_view(session, chosen.looking(at), at=at),
         at=at,
-        case_page=_CASE_PAGES.get(actor.role, ""),
+        case_page=_CASE_PAGES.get(actor.role, _READING),
     )
 
 
@@ -216,7 +217,7 @@ def _facts(actor: Actor, tops: dict[str, str]) -> dict[str, object]:
     return {
         "library": static("vendor/maplibre-gl/maplibre-gl.mjs"),
         "worker": static("vendor/maplibre-gl/maplibre-gl-worker.mjs"),
-        "casePage": _CASE_PAGES.get(actor.role, ""),
+        "casePage": _CASE_PAGES.get(actor.role, _READING),
         "mayHeat": sees_whole(actor),
         "tops": tops,
         "states": {code: say(STATES[code]) for code in OPEN_STATES},

@@ -208,9 +208,9 @@ def test_filters_in_the_address_narrow_the_list(signed_in: SignedIn, cases: list
     assert east not in client.get(f"/map/list?box={box}").text
     assert west not in client.get("/map/list?category=20").text
     assert west in client.get("/map/list?category=10&days=1&state=received&colour=0").text
-    # Operators and supervisors open a case from here; officials press nothing.
-    assert f'href="/desk/case/{west}"' in client.get("/map/list").text
-    assert "/desk/case/" not in signed_in("official").get("/map/list").text
+    # Operators work on a case from here; officials open it to read.
+    assert f'href="/desk/case/{west}"' in signed_in("operator").get("/map/list").text
+    assert f'href="/cases/{west}"' in signed_in("official").get("/map/list").text
 
 
 @pytest.mark.parametrize(

@@ -141,11 +141,9 @@ function showCard(properties, lngLat) {
   const top = Object.keys(facts.tops).find((code) => properties.category.startsWith(code));
   const about = [top && facts.tops[top], facts.states[properties.state] ?? properties.state].filter(Boolean);
   card.append(element("p", "", about.join(" · ")));
-  if (facts.casePage) {
-    const link = element("a", "button", words.open);
-    link.href = facts.casePage + encodeURIComponent(number);
-    card.append(link);
-  }
+  const link = element("a", "button", words.open);
+  link.href = facts.casePage + encodeURIComponent(number);
+  card.append(link);
   open(card, lngLat);
   choose(number);
 }
