@@ -48,11 +48,25 @@
     if (small) {
       if (marker) marker.remove();
       marker = lng === null ? null : L.circleMarker([lat, lng], { radius: 10, weight: 3, color: "#b3261e", fillOpacity: 0.4 }).addTo(small.map);
-      if (marker) small.map.panTo([lat, lng]);
+      if (marker) small.map.setView([lat, lng], Math.max(small.map.getZoom(), 14), { animate: false });
+      if (guess && marker) guess.remove();
     }
     keep();
     document.body.dispatchEvent(new Event("placed"));
   };
+  // The place that was understood from the text, drawn until the resident points somewhere else.
+  let guess = null;
+  const showGuess = () => {
+    if (guess) guess.remove();
+    guess = null;
+    const found = document.querySelector("#understood [data-lng]");
+    if (!small || !found || field("lng").value) return;
+    const at = [parseFloat(found.dataset.lat), parseFloat(found.dataset.lng)];
+    const radius = Math.max(20, parseFloat(found.dataset.radius));
+    guess = L.circle(at, { radius, color: "#1c5fa8", weight: 2, fillOpacity: 0.15, interactive: false }).addTo(small.map);
+    small.map.fitBounds(guess.getBounds(), { maxZoom: 14, animate: false });
+  };
+  document.body.addEventListener("htmx:afterSwap", showGuess);
   const here = document.getElementById("here");
   if ("geolocation" in navigator) {
     here.hidden = false;
@@ -76,7 +90,10 @@
         small = wanggeMap(box);
         small.map.on("click", (event) => setPoint(event.latlng.lng, event.latlng.lat, words.dataset.taken));
         const lng = parseFloat(field("lng").value);
-        if (!Number.isNaN(lng)) small.ready.then(() => setPoint(lng, parseFloat(field("lat").value), words.textContent));
+        small.ready.then(() => {
+          if (Number.isNaN(lng)) showGuess();
+          else setPoint(lng, parseFloat(field("lat").value), words.textContent);
+        });
       } else if (small) small.map.invalidateSize();
     });
   }
