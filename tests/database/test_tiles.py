@@ -302,7 +302,7 @@ def test_cases_in_a_box_are_found_by_index_under_the_row_policy(session: Session
     session.execute(
         text(
             "INSERT INTO cases SELECT (jsonb_populate_record(NULL::cases, to_jsonb(c) || jsonb_build_object("
-            "'id', gen_random_uuid(), 'number', 'n' || i, 'geom', NULL))).* FROM cases c, generate_series(1, 600) i"
+            "'id', gen_random_uuid(), 'number', 'n' || i, 'geom', NULL))).* FROM cases c, generate_series(1, 2000) i"
             " WHERE c.district_code = :d"
         ),
         {"d": DISTRICT},
