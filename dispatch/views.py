@@ -7,7 +7,8 @@ Knows `cases` and the names that stand beside them; writes nothing and offers no
 import base64
 import binascii
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,10 +21,12 @@ from sqlalchemy import (
     Select,
     and_,
     any_,
+    case,
     cast,
     false,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -203,17 +206,16 @@ def worklist(
     take = max(1, min(limit, MAX_PAGE))
     ended = asked.box == "ended"
     order = Sort.NEWEST if ended and sort is Sort.DUE else sort
-    keys = _page_keys(_branches(asked), actor, at=at, sort=order, after=_cursor(after), take=take + 1)
-    found = session.execute(_with_names(keys, actor, at=at, sort=order)).mappings().all()
-    rows = tuple(Row(**row) for row in found[:take])
-    count = session.scalar(
-        select(func.count()).select_from(
-            select(literal(1)).where(*_conditions(asked, actor, at=at)).limit(MAX_COUNT + 1).subquery()
-        )
-    )
+    keys = _page_keys(asked, actor, at=at, sort=order, after=_cursor(after), take=take + 1)
+    hits = select(literal(1)).where(*_conditions(asked, actor, at=at)).limit(MAX_COUNT + 1).subquery()
+    with _along_indexes(session):
+        ids = list(session.scalars(select(keys.c.id)))
+        count = session.scalar(select(func.count()).select_from(hits))
+    found = session.execute(_with_names(ids[:take], actor, at=at, sort=order)).mappings()
+    rows = tuple(Row(**row) for row in found)
     return Page(
         rows=rows,
-        after=_write_cursor(rows[-1], order) if len(found) > take else None,
+        after=_write_cursor(rows[-1], order) if rows and len(ids) > take else None,
         count=min(count or 0, MAX_COUNT),
         more=(count or 0) > MAX_COUNT,
     )
@@ -282,25 +284,44 @@ def numbers(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple
     return {key: (number, state) for key, number, state in found}
 
 
+@contextmanager
+def _along_indexes(session: Session) -> Iterator[None]:
+    """Let the planner walk ordered indexes for one page, although it cannot tell how many rows a policy lets through.
+
+    `current_setting` in a row policy is estimated to pass one row in thousands, for which sorting the whole table
+    looks cheap; measured at 300,000 cases the ordered walk is 10 to 40 times faster.
+    """
+    link = session.connection()
+    # Refused ways count as endless cost, which would wake the compiler for a query of a millisecond.
+    off = ("enable_sort", "enable_seqscan", "enable_bitmapscan", "jit")
+    link.exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in off))
+    try:
+        yield
+    finally:
+        # A failed statement has ended the transaction, and its settings with it.
+        if session.is_active and not link.invalidated:
+            link.exec_driver_sql("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in off))
+
+
 def _colour(at: datetime) -> ColumnElement[int]:
     """Return the colour as of a moment: what the sweep has announced, and overdue from the very second on."""
     # GREATEST passes over the NULL of a case without a clock.
     return func.greatest(Case.warned, cast(Case.due_at <= at, Integer) * 3)
 
 
-def _branches(asked: Filter) -> list[Filter]:
-    """Split a filter by open state, where that turns a sort into a few ordered index scans."""
-    states = BOXES.get(asked.box, ())
-    if asked.box and asked.box not in BOXES:
-        raise Invalid("There is no list called {box}.", field="box", box=asked.box[:20])
-    wanted = [state for state in (states or ()) if not asked.states or state in asked.states]
-    if asked.unit or not wanted:
+def _open_branches(asked: Filter) -> list[Filter]:
+    """Split a filter by open state, where that turns a sort by due time into a few ordered index scans."""
+    states = BOXES[asked.box] if asked.box else ()
+    wanted = [state for state in (states or OPEN_STATES) if not asked.states or state in asked.states]
+    if asked.unit:
         return [asked]
     return [replace(asked, states=(state,)) for state in wanted]
 
 
 def _conditions(asked: Filter, actor: Actor, *, at: datetime) -> list[ColumnElement[bool]]:
-    states = BOXES.get(asked.box, ())
+    if asked.box and asked.box not in BOXES:
+        raise Invalid("There is no list called {box}.", field="box", box=asked.box[:20])
+    states = BOXES[asked.box] if asked.box else ()
     where: list[ColumnElement[bool]] = [visible_to(actor)]
     if states is None:
         where.append(~Case.open)
@@ -358,12 +379,8 @@ def _matches(said: str, actor: Actor) -> ColumnElement[bool]:
     return or_(*ways)
 
 
-def _sort_key(sort: Sort) -> Any:
-    return Case.due_at if sort is Sort.DUE else Case.received_at
-
-
 def _page_keys(
-    branches: Sequence[Filter],
+    asked: Filter,
     actor: Actor,
     *,
     at: datetime,
@@ -371,44 +388,62 @@ def _page_keys(
     after: tuple[datetime | None, uuid.UUID] | None,
     take: int,
 ) -> Any:
-    """Return a subquery of the ids of one page: each branch stops after `take` rows of its own index."""
-    key = _sort_key(sort)
-    parts: list[Select[Any]] = []
-    for branch in branches:
-        where = _conditions(branch, actor, at=at)
-        base = select(Case.id.label("id"), key.label("key"))
-        past = _past(sort, after)
-        if sort is Sort.NEWEST:
-            parts.append(base.where(*where, past).order_by(key.desc(), Case.id.desc()).limit(take))
-            continue
-        # What has no clock stands last; asked apart, so that neither question leaves its index.
-        if after is None or after[0] is not None:
-            parts.append(base.where(*where, key.is_not(None), past).order_by(key, Case.id).limit(take))
-        if sort is Sort.DUE:
-            past = Case.id > after[1] if after is not None and after[0] is None else true()
-            parts.append(base.where(*where, key.is_(None), past).order_by(Case.id).limit(take))
-    each = [select(part.subquery()) for part in parts]
-    merged = union_all(*each).subquery() if len(each) > 1 else each[0].subquery()
+    """Return a subquery of the ids of one page, whose parts each stop after `take` rows of their own index."""
+    parts = _by_due(asked, actor, at=at, after=after) if sort is Sort.DUE else []
     down = sort is Sort.NEWEST
-    ordered = (
-        (merged.c.key.desc(), merged.c.id.desc()) if down else (merged.c.key.asc().nulls_last(), merged.c.id.asc())
-    )
-    return select(merged.c.id).order_by(*ordered).limit(take).subquery("page")
+    if sort is not Sort.DUE:
+        base: Select[Any] = select(*_pair(Case.received_at))
+        base = base.where(*_conditions(asked, actor, at=at), _past(sort, after))
+        parts = [base.order_by(*_ordered(Case.received_at, Case.id, down=down))]
+    each = [select(part.limit(take).subquery()) for part in parts]
+    merged = union_all(*each).subquery() if len(each) > 1 else each[0].subquery()
+    return select(merged.c.id).order_by(*_ordered(merged.c.key, merged.c.id, down=down)).limit(take).subquery("page")
+
+
+def _by_due(
+    asked: Filter, actor: Actor, *, at: datetime, after: tuple[datetime | None, uuid.UUID] | None
+) -> list[Select[Any]]:
+    """Return the parts of a list by time left: running clocks by state, then cases without a clock, then ended ones."""
+    parts: list[Select[Any]] = []
+    last = and_(true(), Case.id > after[1]) if after is not None and after[0] is None else true()
+    unclocked: Select[Any] = select(*_pair(cast(null(), Instant)))
+    for branch in _open_branches(asked) if BOXES.get(asked.box, ()) is not None else ():
+        where = [*_conditions(branch, actor, at=at), Case.open == true()]
+        if after is None or after[0] is not None:
+            running: Select[Any] = select(*_pair(Case.due_at))
+            running = running.where(*where, Case.due_at.is_not(None), _past(Sort.DUE, after))
+            parts.append(running.order_by(Case.due_at, Case.id))
+        # What has no clock stands last; asked apart, so that neither question leaves its index.
+        # Ordered by the empty due time, too: that is the index in which the few of them lie together.
+        parts.append(unclocked.where(*where, Case.due_at.is_(None), last).order_by(Case.due_at, Case.id))
+    if not BOXES.get(asked.box, ()):
+        where = [*_conditions(asked, actor, at=at), Case.open == false()]
+        parts.append(unclocked.where(*where, last).order_by(Case.id))
+    return parts
+
+
+def _pair(key: Any) -> list[Any]:
+    return [Case.id.label("id"), key.label("key")]
+
+
+def _ordered(key: Any, tie: Any, *, down: bool) -> tuple[Any, Any]:
+    return (key.desc(), tie.desc()) if down else (key.asc().nulls_last(), tie.asc())
 
 
 def _past(sort: Sort, after: tuple[datetime | None, uuid.UUID] | None) -> ColumnElement[bool]:
     if after is None or after[0] is None:
         return true()
-    here = tuple_(_sort_key(sort), Case.id)
+    here = tuple_(Case.due_at if sort is Sort.DUE else Case.received_at, Case.id)
     there = tuple_(literal(after[0], Instant), literal(after[1], UUID))
     return here < there if sort is Sort.NEWEST else here > there
 
 
-def _with_names(keys: Any, actor: Actor, *, at: datetime, sort: Sort) -> Select[Any]:
+def _with_names(ids: Sequence[uuid.UUID], actor: Actor, *, at: datetime, sort: Sort) -> Select[Any]:
     town = aliased(Area)
     here = actor.district
-    key = _sort_key(sort)
-    ordered = (key.desc(), Case.id.desc()) if sort is Sort.NEWEST else (key.asc().nulls_last(), Case.id.asc())
+    # The parts of the page take an ended case for one without a clock.
+    key = case((Case.open, Case.due_at)) if sort is Sort.DUE else Case.received_at
+    ordered = _ordered(key, Case.id, down=sort is Sort.NEWEST)
     return (
         select(
             Case.id,
@@ -439,17 +474,16 @@ def _with_names(keys: Any, actor: Actor, *, at: datetime, sort: Sort) -> Select[
             func.ST_X(Case.geom, type_=Double).label("lng"),
             func.ST_Y(Case.geom, type_=Double).label("lat"),
         )
-        .join(keys, keys.c.id == Case.id)
         .join(Category, and_(Category.district_code == here, Category.code == Case.category_code), isouter=True)
         .join(Unit, and_(Unit.district_code == here, Unit.code == Case.unit_code), isouter=True)
         .join(town, and_(town.district_code == here, town.code == Case.town_code), isouter=True)
-        .where(visible_to(actor))
+        .where(visible_to(actor), Case.id.in_(ids))
         .order_by(*ordered)
     )
 
 
 def _write_cursor(row: Row, sort: Sort) -> str:
-    key = row.due_at if sort is Sort.DUE else row.received_at
+    key = row.received_at if sort is not Sort.DUE else row.due_at if row.open else None
     raw = f"{key.isoformat() if key else ''}|{row.id}"
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
