@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 import redis
 
+from core.errors import Unavailable
 from dispatch.outbox import Message
 
 #: Messages that the stream keeps, about; who was away longer reads the tables.
@@ -44,7 +45,10 @@ class LiveFeed:
         self._client = connect(url)
 
     def deliver(self, messages: Sequence[Message]) -> Mapping[uuid.UUID, str]:
-        """Add the messages to their districts' streams in order, each id once; return failures by id."""
+        """Add the messages to their districts' streams in order, each id once; return failures by id.
+
+        Raises Unavailable when the broker does not answer.
+        """
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for message in messages:
@@ -62,6 +66,9 @@ class LiveFeed:
                         message.created_at.isoformat(),
                     )
                 answers = pipe.execute(raise_on_error=False)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            _log.warning("the live feed does not answer: %s", error)
+            raise Unavailable("The broker cannot be reached at the moment.") from error
         except redis.RedisError as error:
             return {message.id: str(error) for message in messages}
         return {

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 
 from core.actor import system
 from core.db import snapshot, transaction
+from core.errors import Unavailable
 from dispatch import tallies
 
 #: How long a relay may take over one batch before another takes it over.
@@ -45,8 +46,10 @@ _FAIL = text(
     "delivered_at = CASE WHEN :dead THEN CAST(:at AS timestamptz) ELSE NULL END "
     "WHERE district_code = :d AND id = :id AND delivered_at IS NULL"
 )
+#: How long everything waits after a try that found nobody to deliver to.
+_PAUSE = timedelta(seconds=5)
 _RELEASE = text(
-    "UPDATE outbox SET leased_until = NULL, tries = tries - 1 "
+    "UPDATE outbox SET leased_until = CAST(:until AS timestamptz), tries = tries - 1 "
     "WHERE district_code = :d AND id = ANY (:ids) AND delivered_at IS NULL"
 )
 
@@ -71,7 +74,8 @@ class Notifier(Protocol):
     def deliver(self, messages: Sequence[Message]) -> Mapping[uuid.UUID, str]:
         """Deliver in the order given; return the failures by message id.
 
-        Must be safe to repeat under the same message id, and must not raise for a single bad message.
+        Must be safe to repeat under the same message id, and must not raise for a single bad message; raises
+        Unavailable when nobody is there to deliver to, which is no message's fault and counts as no try.
         """
         ...
 
@@ -124,7 +128,7 @@ def settle(
             else:
                 delivered.append(message)
         if released:
-            session.execute(_RELEASE, {"d": district, "ids": released})
+            session.execute(_RELEASE, {"d": district, "ids": released, "until": None})
         if not delivered:
             return 0
         marked = set(session.execute(_MARK, {"d": district, "ids": [m.id for m in delivered], "at": at}).scalars())
@@ -134,11 +138,20 @@ def settle(
 
 
 def relay(district: str, notifier: Notifier, *, at: datetime, limit: int = 200, bind: Engine | None = None) -> int:
-    """Lease a batch, deliver it, settle it; return how many messages were delivered. Safe to run in many places."""
+    """Lease a batch, deliver it, settle it; return how many messages were delivered. Safe to run in many places.
+
+    While the other side is down everything waits, however long that takes: an outage gives no message up.
+    """
     messages = lease(district, at=at, limit=limit, bind=bind)
     if not messages:
         return 0
-    return settle(district, messages, notifier.deliver(messages), at=at, bind=bind)
+    try:
+        failures = notifier.deliver(messages)
+    except Unavailable:
+        with transaction(system(district, "relay"), bind=bind) as session:
+            session.execute(_RELEASE, {"d": district, "ids": [m.id for m in messages], "until": at + _PAUSE})
+        return 0
+    return settle(district, messages, failures, at=at, bind=bind)
 
 
 @dataclass(frozen=True, slots=True)
