@@ -309,19 +309,24 @@ def _colour(at: datetime) -> ColumnElement[int]:
     return func.greatest(Case.warned, cast(Case.due_at <= at, Integer) * 3)
 
 
+def _box(asked: Filter) -> tuple[str, ...] | None:
+    """Return the states of a filter's box, empty for all, None for every ended one; raises Invalid."""
+    try:
+        return BOXES[asked.box or "all"]
+    except KeyError as error:
+        raise Invalid("There is no list called {box}.", field="box", box=asked.box[:20]) from error
+
+
 def _open_branches(asked: Filter) -> list[Filter]:
     """Split a filter by open state, where that turns a sort by due time into a few ordered index scans."""
-    states = BOXES[asked.box] if asked.box else ()
-    wanted = [state for state in (states or OPEN_STATES) if not asked.states or state in asked.states]
+    wanted = [state for state in (_box(asked) or OPEN_STATES) if not asked.states or state in asked.states]
     if asked.unit:
         return [asked]
     return [replace(asked, states=(state,)) for state in wanted]
 
 
 def _conditions(asked: Filter, actor: Actor, *, at: datetime) -> list[ColumnElement[bool]]:
-    if asked.box and asked.box not in BOXES:
-        raise Invalid("There is no list called {box}.", field="box", box=asked.box[:20])
-    states = BOXES[asked.box] if asked.box else ()
+    states = _box(asked)
     where: list[ColumnElement[bool]] = [visible_to(actor)]
     if states is None:
         where.append(~Case.open)
@@ -407,7 +412,8 @@ def _by_due(
     parts: list[Select[Any]] = []
     last = and_(true(), Case.id > after[1]) if after is not None and after[0] is None else true()
     unclocked: Select[Any] = select(*_pair(cast(null(), Instant)))
-    for branch in _open_branches(asked) if BOXES.get(asked.box, ()) is not None else ():
+    box = _box(asked)
+    for branch in _open_branches(asked) if box is not None else ():
         where = [*_conditions(branch, actor, at=at), Case.open == true()]
         if after is None or after[0] is not None:
             running: Select[Any] = select(*_pair(Case.due_at))
@@ -416,7 +422,7 @@ def _by_due(
         # What has no clock stands last; asked apart, so that neither question leaves its index.
         # Ordered by the empty due time, too: that is the index in which the few of them lie together.
         parts.append(unclocked.where(*where, Case.due_at.is_(None), last).order_by(Case.due_at, Case.id))
-    if not BOXES.get(asked.box, ()):
+    if not box:
         where = [*_conditions(asked, actor, at=at), Case.open == false()]
         parts.append(unclocked.where(*where, last).order_by(Case.id))
     return parts
