@@ -4,20 +4,24 @@
 `router` and is named below; `api/pages/__init__.py` has the conventions.
 """
 
+import contextlib
 import importlib
-import importlib.util
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import text
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import deps, errors
+from api import deps, errors, wiring, worker
 from api.pages import STATIC
 from api.security import Gate
 from core.actor import system
 from core.db import snapshot
+from core.errors import WanggeError
 
 #: Faces: every request knows its actor, unsafe ones need the CSRF token.
 PAGES = ("api.pages.public", "api.pages.session", "api.pages.desk", "api.pages.unit", "api.pages.case", "api.pages.map")
@@ -60,9 +64,47 @@ class _Static(StaticFiles):
         return response
 
 
+class _Doorbell:
+    """Rings for the relay after every change that was answered well, so that effects follow at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and ring when an unsafe one succeeded; what the bell misses, the clock finds."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self.app(scope, receive, watch)
+        if status < 400:
+            worker.bell.ring()
+
+
+@asynccontextmanager
+async def _warm(_: FastAPI) -> AsyncIterator[None]:
+    """Build what understands texts beside the first requests: it takes seconds, and nobody should wait for it."""
+    threading.Thread(target=_build_intake, name="warm", daemon=True).start()
+    yield
+
+
+def _build_intake() -> None:
+    # Without a district or a database there is nothing to build yet; the first report will try again.
+    with contextlib.suppress(WanggeError):
+        wiring.intake()
+
+
 def create_app() -> FastAPI:
-    """Return the application with every router that exists."""
+    """Return the application with every router."""
     app = FastAPI(
+        lifespan=_warm,
         title="Wangge 网格",
         version="1",
         summary="Report matters, follow them, and work on them.",
@@ -73,13 +115,12 @@ def create_app() -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(Gate)
+    app.add_middleware(_Doorbell)
     app.include_router(health)
     for names, guard in ((PAGES, deps.page_form), (ROUTES, deps.api_caller)):
         for name in names:
-            # A face that is not built yet is not an error while the house is being built.
-            if importlib.util.find_spec(name) is not None:
-                router = importlib.import_module(name).router
-                app.include_router(router, dependencies=[Depends(deps.current_actor), Depends(guard)])
+            router = importlib.import_module(name).router
+            app.include_router(router, dependencies=[Depends(deps.current_actor), Depends(guard)])
     app.mount("/static", _Static(directory=STATIC), name="static")
     return app
 

@@ -44,7 +44,7 @@ _ANSWERS = (
 
 _RETURN = {"reason_code": "not_ours", "legal_basis": "三定方案（演示）", "reason": "不属本单位职责（演示）"}
 #: Shares: waiting cases that operators take up, assignments that units return, callers who are dissatisfied.
-_TAKEN_UP, _RETURNED, _DISSATISFIED = 0.3, 0.04, 0.12
+_TAKEN_UP, _RETURNED, _DISSATISFIED = 0.75, 0.04, 0.12
 _STATES = text("SELECT state, count(*) FROM cases WHERE district_code = :d GROUP BY state")
 
 
@@ -188,9 +188,9 @@ class _Player:
 
     def _plan(self, case: _Played, at: datetime) -> None:
         if case.unit:
-            self._later("sign", case, at, hours=(0.2, 14))
+            self._later("sign", case, at, hours=(0.1, 5))
         elif self.random.random() < _TAKEN_UP:
-            self._later("dispatch", case, at, hours=(0.3, 20))
+            self._later("dispatch", case, at, hours=(0.1, 16))
 
     def _later(self, what: str, case: _Played, at: datetime, *, hours: tuple[float, float]) -> None:
         when = at + timedelta(hours=self.random.uniform(*hours))
@@ -204,13 +204,13 @@ class _Player:
         if event.what == "dispatch":
             case.unit = self.book.routing.assign(case.category, case.areas, event.at).unit
             if self._act(self.operator, event, "dispatch", unit=case.unit):
-                self._later("sign", case, event.at, hours=(0.2, 14))
+                self._later("sign", case, event.at, hours=(0.1, 5))
         elif event.what == "sign" and chance < _RETURNED:
             if self._act(unit, event, "return", **_RETURN):
                 self._later("dispatch", case, event.at, hours=(0.5, 6))
         elif event.what == "sign":
             if self._act(unit, event, "sign"):
-                self._later("reply", case, event.at, hours=(4, 110))
+                self._later("reply", case, event.at, hours=(2, 70))
         elif event.what == "reply":
             if self._act(unit, event, "reply", answer=self.random.choice(_ANSWERS)):
                 self._later("callback", case, event.at, hours=(1, 30))

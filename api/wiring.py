@@ -135,7 +135,7 @@ def _make_intake(code: str) -> tuple[int, Intake]:
                 {"d": code},
             )
         }
-        twins = _recall_twins(session, code)
+        twins = _recall_twins(session, book)
     tree = CategoryTree(Node(node.code, node.name, node.parent or "") for node in book.categories.values())
     made = Intake(
         book,
@@ -148,18 +148,19 @@ def _make_intake(code: str) -> tuple[int, Intake]:
     return book.revision, made
 
 
-def _recall_twins(session: Session, code: str) -> TwinIndex:
+def _recall_twins(session: Session, book: Rulebook) -> TwinIndex:
     """Return a twin index filled with the recent cases, oldest first."""
     twins = TwinIndex()
     rows = session.execute(
         text(
-            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at FROM cases "
+            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at, category_code FROM cases "
             "WHERE district_code = :d AND received_at > :since ORDER BY received_at DESC LIMIT :n"
         ),
-        {"d": code, "since": now() - timedelta(days=_TWIN_DAYS), "n": _TWIN_CASES},
+        {"d": book.district, "since": now() - timedelta(days=_TWIN_DAYS), "n": _TWIN_CASES},
     ).all()
     for row in reversed(rows):
-        twins.add(str(row[0]), row[1], row[2], row[3], row[4])
+        level1 = next(iter(book.category_path(row[5])), None)
+        twins.add(str(row[0]), row[1], row[2], row[3], row[4], level1)
     return twins
 
 

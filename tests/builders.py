@@ -25,7 +25,8 @@ DISTRICT = "990100"
 TOWN = "990100001"
 #: A Wednesday afternoon in China, far from holidays.
 NOW = datetime(2026, 11, 18, 6, 0, tzinfo=UTC)
-_numbers = iter(range(1, 10**6))
+#: Far above the blocks that the program reserves on the same day.
+_numbers = iter(range(500_000, 10**6))
 
 
 def actor(role: Role | str = Role.OPERATOR, **known: Any) -> Actor:
