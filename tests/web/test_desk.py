@@ -305,3 +305,13 @@ def test_two_calls_in_a_row_need_one_click(operator: TestClient, call: dict[str,
     assert page.status_code == 200
     assert 'role="status"' in page.text
     assert "王小明" not in page.text, "the next caller is somebody else"
+
+
+def test_names_on_the_map_are_those_inside_the_view(operator: TestClient, signed_in: SignIn) -> None:
+    found = operator.get("/desk/names", params={"bbox": "113.0,23.0,113.02,23.02"}).json()
+    written = {label["name"] for label in found}
+    assert {"望湖中学", "柳岸花园", "滨湖路"} <= written
+    assert "临江公园" not in written, "it lies east of the view"
+    for bbox in ("", "1,2,3", "113.0,23.0,112.9,23.1", "113.0,23.0,114.0,24.0", "a,b,c,d", "nan,nan,nan,nan"):
+        assert operator.get("/desk/names", params={"bbox": bbox}).status_code == 422, bbox
+    assert signed_in("streets").get("/desk/names", params={"bbox": "113.0,23.0,113.02,23.02"}).status_code == 403
