@@ -89,7 +89,8 @@ def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
     """Measure and return one row per zoom and way; `quick` over 10^5 cases, else over 10^6."""
     many = 10**5 if quick else 10**6
     with _database(many) as (owner, app), _servers(owner, app) as (fresh, kept, peer, token):
-        return [row for z in ZOOMS for row in _zoom(z, many, fresh=fresh, kept=kept, peer=peer, token=token)]
+        rows = [row for z in ZOOMS for row in _zoom(z, many, fresh=fresh, kept=kept, peer=peer, token=token)]
+        return [*rows, *(_heat(z, many, fresh=fresh, token=token) for z in (9, *ZOOMS))]
 
 
 def _zoom(z: int, many: int, *, fresh: str, kept: str, peer: str, token: str) -> list[Row]:
@@ -124,6 +125,24 @@ def _zoom(z: int, many: int, *, fresh: str, kept: str, peer: str, token: str) ->
         Row(f"tile of open cases, z{z}, kept", rate["kept"], rate["peer"], "tiles/s", rate["kept"] / rate["peer"],
             "≥ 50 × tipg", "over HTTP, by who asked a moment ago"),
     ]  # fmt: skip
+
+
+def _heat(z: int, many: int, *, fresh: str, token: str) -> Row:
+    """Measure heat tiles from kept counts, drawn anew each time, against the 10 ms that are asked for."""
+    dice = random.Random(z)
+    line = http.client.HTTPConnection(fresh.removeprefix("http://"), timeout=120)
+    took: list[float] = []
+    size: list[int] = []
+    for turn in range(36):
+        tile = _tile(z, dice.uniform(WEST, EAST), dice.uniform(SOUTH, NORTH))
+        start = time.perf_counter()
+        body = _tile_of(line, f"/tiles/heat/{tile.z}/{tile.x}/{tile.y}.mvt", {"Authorization": f"Bearer {token}"})
+        if turn >= 6:
+            took.append((time.perf_counter() - start) * 1000)
+            size.append(len(body))
+    p50 = statistics.median(took)
+    note = f"{many:,} cases; median {statistics.median(size) / 1024:.0f} KB; over HTTP"
+    return Row(f"heat tile, z{z}, drawn", p50, 10.0, "ms", 10.0 / p50, "p50 ≤ 10 ms", note)
 
 
 def _tile(z: int, lng: float, lat: float) -> Tile:
