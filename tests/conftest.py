@@ -95,6 +95,9 @@ def _migrated_template(owner: str) -> str:
             _migrate(_named(owner, making))
             # A name that is there is whole.
             link.execute(text(f'ALTER DATABASE "{making}" RENAME TO "{name}"'))
+            for old in known:
+                if old.startswith("wangge_test_template_"):
+                    _drop(engine, old)
     engine.dispose()
     return name
 
