@@ -31,12 +31,14 @@ def machine() -> str:
 
 
 def show(rows: list[Row]) -> None:
-    table = Table("work", "ours", "reference", "unit", "ratio", "goal", "note")
+    table = Table("work", "ours", "reference", "unit", "ratio", "goal")
     for row in rows:
-        table.add_row(
-            row.work, f"{row.ours:,.1f}", f"{row.reference:,.1f}", row.unit, f"{row.ratio:.2f}", row.goal, row.note
-        )
-    Console().print(table)
+        table.add_row(row.work, f"{row.ours:,.1f}", f"{row.reference:,.1f}", row.unit, f"{row.ratio:.2f}", row.goal)
+    console = Console(width=150)
+    console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"  {row.work}: {row.note}", style="dim", markup=False)
 
 
 def write(rows: list[Row]) -> None:

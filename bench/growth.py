@@ -33,8 +33,8 @@ SELECT %(d)s,
   g.town_code, g.community_code, g.code, u.code, ARRAY[u.code], t, t,
   CASE WHEN o THEN t + interval '5 days' END, CASE WHEN o THEN 'reply' END, CASE WHEN o THEN (i %% 4)::smallint ELSE 0 END,
   CASE WHEN o THEN NULL ELSE t + interval '4 days' END, '{}', 5, '\\x00'
-FROM (SELECT i, i > %(to)s - %(open)s AS o, %(at)s::timestamptz - (%(to)s - i) * interval '20 seconds' AS t
-      FROM generate_series(%(from)s, %(to)s) AS i) AS n
+FROM (SELECT i, i > %(to)s::int - %(open)s::int AS o, %(at)s::timestamptz - (%(to)s::int - i) * interval '20 seconds' AS t
+      FROM generate_series(%(from)s::int, %(to)s::int) AS i) AS n
 JOIN (SELECT row_number() OVER (ORDER BY code) - 1 AS k, * FROM cell) AS g ON g.k = n.i %% (SELECT count(*) FROM cell)
 JOIN (SELECT row_number() OVER (ORDER BY code) - 1 AS k, code FROM unit) AS u ON u.k = n.i %% (SELECT count(*) FROM unit)
 JOIN (SELECT row_number() OVER (ORDER BY code) - 1 AS k, code AS category FROM category) AS c

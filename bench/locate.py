@@ -1,12 +1,12 @@
-"""Point to cell, in process beside SQL. `python -m bench.locate [--points 200000]`.
+"""Point to cell, in process beside SQL. `python -m bench locate`.
 
 Cells are invented: polygons with crooked edges that tile forty kilometres. The SQL reference runs in the database of
-WANGGE_DATABASE_URL in temporary tables, with the cells as the outer side of the join, which is its best order; without
-a database only the in-process figures are printed. Answers are compared one by one.
+WANGGE_DATABASE_URL in temporary tables, with the cells as the outer side of the join, which is its best order.
+Answers are compared one by one.
 """
 
-import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -14,10 +14,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
 
+from bench.rows import Row
 from core.db import engine
-from core.errors import Unavailable
 from grid.locator import Locator
 
 WEST, SOUTH, EAST, NORTH = 112.85, 22.85, 113.25, 23.25
@@ -84,46 +83,35 @@ JOIN = text("""
 SINGLE = text("SELECT min(code) FROM bench_cell WHERE ST_Covers(geom, ST_SetSRID(ST_Point(:x, :y), 4490))")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=200_000)
-    parser.add_argument("--cells", type=int, default=3_000)
-    args = parser.parse_args()
-    codes, cells = tessellation(args.cells)
-    points = np.random.default_rng(2).uniform((WEST, SOUTH), (EAST, NORTH), (args.points, 2))
-    started = time.perf_counter()
+def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
+    many = 40_000 if quick else 200_000
+    codes, cells = tessellation(3_000)
+    points = np.random.default_rng(2).uniform((WEST, SOUTH), (EAST, NORTH), (many, 2))
     locator = Locator(codes, cells)
-    vertices = shapely.get_num_coordinates(cells).sum()
-    print(f"{len(codes)} cells with {vertices} vertices, locator made in {time.perf_counter() - started:.2f} s")
     bulk = median_of(5, lambda: locator.locate_many(points))
-    print(f"bulk, in process: {args.points / bulk:12,.0f} points/s")
-    single = points[:20_000].tolist()
     took = []
-    for lng, lat in single:
+    for lng, lat in points[:20_000].tolist():
         begin = time.perf_counter_ns()
         locator.locate(lng, lat)
         took.append(time.perf_counter_ns() - begin)
-    took.sort()
-    print(f"single, in process: median {took[10_000] / 1000:.2f} µs, p99 {took[19_800] / 1000:.1f} µs (reach: 5 µs)")
-    try:
-        with engine().connect() as connection:
-            prepare(connection, codes, cells, points)
-            answers: dict[int, str] = {}
-            sql = median_of(3, lambda: answers.update(dict(connection.execute(JOIN))))
-            one = median_of(
-                500, lambda: connection.execute(SINGLE, {"x": points[0, 0], "y": points[0, 1]}).scalar_one()
-            )
-            alive = median_of(500, lambda: connection.execute(text("SELECT 1")).scalar_one())
-            connection.rollback()
-    except (SQLAlchemyError, Unavailable) as error:
-        print(f"SQL: not measured, no database ({type(error).__name__})")
-        return
-    print(f"bulk, SQL join with cells outside: {args.points / sql:12,.0f} points/s")
-    print(f"single, SQL: median {one * 1e6:.0f} µs; SELECT 1: {alive * 1e6:.0f} µs")
-    print(f"ratio of times, in process to SQL: {bulk / sql:.3f} (reach: 0.25)")
-    found = locator.locate_many(points)
-    unequal = sum((codes_at(locator, at) != answers.get(i)) for i, at in enumerate(found.tolist(), 1))
-    print(f"answers that differ from SQL: {unequal} of {args.points}")
+    single = sorted(took)[len(took) // 2] / 1000
+    with engine().connect() as connection:
+        prepare(connection, codes, cells, points)
+        answers: dict[int, str] = {}
+        sql = median_of(3, lambda: answers.update(dict(connection.execute(JOIN).tuples().all())))
+        spot = {"x": points[0, 0], "y": points[0, 1]}
+        one = median_of(500, lambda: connection.execute(SINGLE, spot).scalar_one()) * 1e6
+        connection.rollback()
+    found = locator.locate_many(points).tolist()
+    unequal = sum(codes_at(locator, at) != answers.get(i) for i, at in enumerate(found, 1))
+    vertices = int(shapely.get_num_coordinates(cells).sum())
+    note = (
+        f"{unequal} of {many:,} answers differ; {len(codes):,} cells, {vertices:,} vertices; reference: best SQL join"
+    )
+    return [
+        Row("point → cell, bulk", bulk * 1e3, sql * 1e3, "ms", bulk / sql, "≤ 0.25 × the time of SQL", note),
+        Row("point → cell, single", single, one, "µs, p50", single / one, "≤ 5 µs", "reference: one SQL query"),
+    ]
 
 
 def codes_at(locator: Locator, index: int) -> str | None:
@@ -131,4 +119,5 @@ def codes_at(locator: Locator, index: int) -> str | None:
 
 
 if __name__ == "__main__":
-    main()
+    for row in run(quick="--quick" in sys.argv):
+        print(row)
