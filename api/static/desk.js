@@ -170,6 +170,18 @@
     const next = list[Math.min(list.length - 1, Math.max(0, at + step))];
     if (next && next !== currentItem()) next.click();
   }
+  // On a narrow screen the case stands below the list; on a wide one nothing should jump.
+  const intoView = () => {
+    const top = detail.getBoundingClientRect().top;
+    if (top < 0 || top > innerHeight * 0.6) detail.scrollIntoView({ block: "start" });
+  };
+  // The case that is open already is not fetched again: what was typed meanwhile would be lost.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const item = event.target.closest?.(".item");
+    if (!item || !by("form", detail) || by("article.case", detail)?.dataset.number !== item.dataset.number) return;
+    event.preventDefault();
+    intoView();
+  });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id === "detail") {
       const number = by("article.case", detail)?.dataset.number;
@@ -181,9 +193,7 @@
       }
       drawCase();
       detail.scrollTop = 0;
-      // On a narrow screen the case stands below the list; on a wide one nothing should jump.
-      const top = detail.getBoundingClientRect().top;
-      if (top < 0 || top > innerHeight * 0.6) detail.scrollIntoView({ block: "start" });
+      intoView();
     }
     drawRows();
   });
