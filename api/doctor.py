@@ -150,6 +150,20 @@ def _postgis(session: psycopg.Connection, now: datetime) -> Finding:
     return Finding("PostGIS", Verdict.GOOD, f"{version} on PostgreSQL {server}")
 
 
+def _leakproof(session: psycopg.Connection, now: datetime) -> Finding:
+    del now
+    marked = _one(
+        session, "SELECT proleakproof FROM pg_proc WHERE oid = 'geometry_overlaps(geometry, geometry)'::regprocedure"
+    )
+    if not marked:
+        said = (
+            "spatial indexes sleep under row policies (decision 0080); once, as superuser: "
+            "ALTER FUNCTION geometry_overlaps(geometry, geometry) LEAKPROOF"
+        )
+        return Finding("spatial index", Verdict.WARNING, said)
+    return Finding("spatial index", Verdict.GOOD, "works under row policies")
+
+
 def _jit(session: psycopg.Connection, now: datetime) -> Finding:
     del now
     if _one(session, "SHOW jit") != "off":
@@ -251,6 +265,7 @@ _CHECKS: dict[str, Callable[[psycopg.Connection, datetime], Finding]] = {
     "schema": _schema,
     "Chinese trigrams": _trigrams,
     "PostGIS": _postgis,
+    "spatial index": _leakproof,
     "jit": _jit,
     "durability": _durability,
     "program's role": _role,
