@@ -137,11 +137,15 @@ def database(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     }.items():
         patch.setenv(variable, value)
     _fresh_caches()
-    yield name
-    from core.db import engine as program_engine
+    from core import db
 
-    program_engine().dispose()
-    program_engine(replica=True).dispose()
+    made: list[Engine] = []
+    real = db.make_engine
+    patch.setattr(db, "make_engine", lambda *given, **named: made.append(real(*given, **named)) or made[-1])
+    yield name
+    # Whatever name it was asked for by: a connection that is left open is an error at the end of the run.
+    for each in made:
+        each.dispose()
     patch.undo()
     _fresh_caches()
     _drop(engine, name)
