@@ -352,7 +352,8 @@ class Intake:
 def checked_text(text: str) -> str:
     """Return the text of a report without surrounding space; raises Invalid for an empty, binary or endless one."""
     plain = text.strip()
-    if not plain:
+    # Spaces of no width, signs alone: nobody can tell what happened from those.
+    if not any(letter.isalnum() for letter in plain):
         raise Invalid("Please say what happened.", field="text")
     if len(plain) > LONGEST:
         raise Invalid("The text is longer than {limit} characters; please say it shorter.", field="text", limit=LONGEST)
