@@ -6,6 +6,7 @@ are idempotent by the key that the form was given, so that a nervous thumb or a 
 
 import re
 import uuid
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from api.i18n import say
 from api.pages import go, page
 from api.photos import Photo, read_photo, store
 from core.actor import Actor, Role, citizen, system
+from core.datums import point
 from core.db import pin_case, snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import is_checked, new_id
@@ -125,9 +127,16 @@ def read_photos(given: list[UploadFile]) -> list[Photo]:
 
 
 def _from_photo(photos: list[Photo]) -> dict[str, Any]:
-    """Return where the first photo says it was taken; phones write WGS84."""
-    found = next((photo.position for photo in photos if photo.position), None)
-    return {"lng": found[0], "lat": found[1], "datum": "WGS84"} if found else {}
+    """Return where the first photo that knows it was taken; phones write WGS84.
+
+    A position that cannot be is nobody's mistake to correct: the report goes on without it.
+    """
+    for photo in photos:
+        if photo.position:
+            with suppress(Invalid):
+                point(*photo.position, "WGS84")
+                return {"lng": photo.position[0], "lat": photo.position[1], "datum": "WGS84"}
+    return {}
 
 
 def receive(request: Request, given: Report, *, actor: Actor, at: datetime, photos: list[Photo]) -> Receipt:
