@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import ahocorasick
 import numpy as np
+import rjieba
 from numpy.typing import NDArray
 
 from core.errors import Unavailable
@@ -80,7 +81,7 @@ class Classification:
     #: The three most probable, best first, also when it abstains: the desk shows them.
     categories: tuple[Category, ...]
     urgency: Urgency
-    #: The n-grams that decided the category, then those that raised the urgency.
+    #: The words that decided the category, then those that raised the urgency.
     words: tuple[str, ...]
     #: Version of the model that answered.
     model: str
@@ -144,14 +145,14 @@ class Classifier:
         order = np.argsort(-probabilities)[:3].tolist()
         found = alarm(text)
         best = float(probabilities[order[0]])
-        level1 = self.classes[order[0]] if deciding and best >= FLOOR else None
+        level1 = self.classes[order[0]] if deciding is not None and best >= FLOOR else None
         categories = tuple(self._named(self.classes[i], float(probabilities[i]), text) for i in order)
         return Classification(
             kind=kind_of(text),
             level1=level1,
             categories=categories,
             urgency=found.level,
-            words=deciding + found.words,
+            words=(deciding or ()) + found.words,
             model=self.version,
             call=found.call,
         )
@@ -180,12 +181,13 @@ class Classifier:
         length = float(np.sqrt(values @ values))
         return index, values / length if length else values
 
-    def _score(self, text: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    def _score(self, text: str) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
+        """Return the probabilities and the deciding words, None for these where too little of the text is known."""
         found = list(self._automaton.iter(text)) if text else []
         body, values = self._block([slot for _, slot in found], self._body)
         opening, more = self._block([slot for end, slot in found if end < OPENING], self._opening)
         if len(body) < _MIN_KNOWN:
-            return np.full(len(self.classes), 1 / len(self.classes), dtype=np.float32), ()
+            return np.full(len(self.classes), 1 / len(self.classes), dtype=np.float32), None
         rows = self._weights[body]
         scores = values @ rows + self._bias
         scores += OPENING_WEIGHT * (more @ self._weights[opening])
@@ -194,15 +196,20 @@ class Classifier:
         return probabilities, self._deciding(body, values * rows[:, int(probabilities.argmax())])
 
     def _deciding(self, ids: NDArray[np.intp], shares: NDArray[np.float32]) -> tuple[str, ...]:
-        """Return up to four n-grams with the largest share in the winning score, none inside another."""
+        """Return up to four words with the largest share in the winning score, none inside another.
+
+        N-grams cut across words; only those that are one word by themselves explain anything to a person.
+        """
         words: list[str] = []
-        for i in np.argsort(-shares)[:16].tolist():
+        for i in np.argsort(-shares)[:24].tolist():
             name = self._names[int(ids[i])]
             if shares[i] <= 0 or len(words) == 4:
                 break
-            if len(name) > 1 and not any(name in word or word in name for word in words):
+            if len(name) == 1 or any(name in word or word in name for word in words):
+                continue
+            if len(rjieba.cut(name)) == 1:
                 words.append(name)
-        return tuple(words) or (self._names[int(ids[int(shares.argmax())])],)
+        return tuple(words)
 
 
 def read_model(path: Path) -> dict[str, NDArray[Any]]:
