@@ -272,7 +272,7 @@ def _figure(
     assets.vendored()
     drawn = folium.Map(location=[23.0, 113.0], tiles=None)
     # Folium's own arguments of these names reach tile layers only, and clusters need a highest zoom.
-    drawn.options |= {"minZoom": 7, "maxZoom": 18}
+    drawn.options |= {"minZoom": 7, "maxZoom": 18, "zoomSnap": 0.25}
     load = folium.FeatureGroup(name=words.load, control=True).add_to(drawn)
     area = _layer(
         [
@@ -315,7 +315,9 @@ def _figure(
             towns=outline.get_name(),
         ).add_to(drawn)
         _Script(
-            "{{ this.values.map }}.fitBounds({{ this.values.towns }}.getBounds(), {padding: [8, 8]});",
+            # A wide map keeps the ground clear of the list of layers; a narrow one needs all its width.
+            "{{ this.values.map }}.fitBounds({{ this.values.towns }}.getBounds(), {paddingTopLeft: [8, 8],"
+            " paddingBottomRight: [{{ this.values.map }}.getSize().x > 640 ? 120 : 8, 8]});",
             map=drawn.get_name(),
             towns=outline.get_name(),
         ).add_to(drawn)

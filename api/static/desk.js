@@ -33,7 +33,7 @@
     fetch(box.dataset.outline).then((answer) => answer.json()).then((towns) => {
       layers.towns = L.geoJSON(towns, { interactive: false, style: { color: style("--line-strong"), weight: 1.5, fillColor: style("--surface"), fillOpacity: 0.55 } }).addTo(map);
       layers.towns.bringToBack();
-      if (!shown()) map.fitBounds(layers.towns.getBounds(), { animate: false });
+      if (!sited()) map.fitBounds(layers.towns.getBounds(), { animate: false });
     }).catch(() => {});
     map.on("moveend", drawNames);
     map.on("click", (event) => choosePoint(event.latlng));
@@ -41,6 +41,8 @@
     drawCase();
   }
   const shown = () => { const found = by("[data-map]", detail); return found ? JSON.parse(found.dataset.map) : null; };
+
+  const sited = () => { const found = shown(); return Boolean(found && (found.place || found.spots.length)); };
 
   function drawCells(town) {
     if (!town || town === cellsOf) return;
@@ -113,6 +115,7 @@
     }
     drawCells(found.town);
     if (bounds.isValid()) map.fitBounds(bounds.pad(0.3), { maxZoom: 16, animate: false });
+    else if (layers.towns) map.fitBounds(layers.towns.getBounds(), { animate: false });
     markChoice();
   }
 

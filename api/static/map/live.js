@@ -253,7 +253,7 @@ function style() {
     { id: "cases", source: "cases", "source-layer": "cases", type: "symbol",
       layout: {
         "icon-image": ["concat", "due-", ["to-string", ["get", "colour"]]],
-        "icon-size": ["interpolate", ["linear"], ["zoom"], 9, 0.34, 12, 0.65, 15, 1],
+        "icon-size": ["interpolate", ["linear"], ["zoom"], 9, 0.26, 11.5, 0.4, 13, 0.65, 15, 1],
         "icon-allow-overlap": true, "icon-ignore-placement": true,
         "symbol-sort-key": ["get", "colour"],
       } },
