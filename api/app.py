@@ -24,7 +24,15 @@ from core.db import snapshot
 from core.errors import WanggeError
 
 #: Faces: every request knows its actor, unsafe ones need the CSRF token.
-PAGES = ("api.pages.public", "api.pages.session", "api.pages.desk", "api.pages.unit", "api.pages.case", "api.pages.map")
+PAGES = (
+    "api.pages.public",
+    "api.pages.session",
+    "api.pages.desk",
+    "api.pages.unit",
+    "api.pages.case",
+    "api.pages.map",
+    "api.pages.accounts",
+)
 #: For programs: cookie sessions need the CSRF header, tokens do not.
 ROUTES = ("api.routes.v1", "api.routes.docs", "api.routes.tiles")
 

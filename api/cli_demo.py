@@ -143,7 +143,7 @@ def _say_where(address: str, password: str) -> None:
         "grid": "/map",
         "official": "/map",
         "supervisor": "/cases",
-        "admin": "/",
+        "admin": "/accounts",
     }
     for login, (_, name, _, _) in _PEOPLE.items():
         where.add_row(name, login, address + pages[login])

@@ -68,8 +68,8 @@ def gettext(msgid: str, /, **params: Any) -> Markup:
 
 
 def ngettext(one: str, many: str, count: int, /, **params: Any) -> Markup:
-    """Return the text for a count, which it may name as `{n}`."""
-    return gettext(one if count == 1 else many, n=count, **params)
+    """Return the text for a count, which it may name as `{n}`; thousands are grouped as in the tables beside it."""
+    return gettext(one if count == 1 else many, n=f"{count:,}", **params)
 
 
 def texts() -> Iterator[tuple[str, str]]:

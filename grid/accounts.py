@@ -108,6 +108,12 @@ def by_login(session: Session, login: str, *, district: str) -> Account | None:
     return session.scalars(query).one_or_none()
 
 
+def listed(session: Session, *, district: str) -> list[Account]:
+    """Return every account of a district that the session's actor sees, by role and login; reads."""
+    chosen = select(Account).where(Account.district_code == district).order_by(Account.role, Account.login)
+    return list(session.scalars(chosen))
+
+
 def actor(session: Session, account_id: uuid.UUID, epoch: int, *, district: str) -> Actor | None:
     """Return who acts for an account whose sessions were not ended since `epoch`; None otherwise. Reads."""
     query = select(

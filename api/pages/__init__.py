@@ -40,6 +40,7 @@ NAV = (
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/cases", i18n.N_("Cases"), ("supervisor", "official", "grid_worker")),
     ("/map", i18n.N_("Map"), ("operator", "supervisor", "official", "unit", "grid_worker")),
+    ("/accounts", i18n.N_("Accounts"), ("admin",)),
 )
 
 

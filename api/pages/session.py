@@ -24,6 +24,7 @@ HOME = {
     Role.OFFICIAL: "/map",
     Role.SUPERVISOR: "/desk",
     Role.GRID_WORKER: "/map",
+    Role.ADMIN: "/accounts",
 }
 
 
