@@ -46,6 +46,8 @@ FLOOR: Final = 0.45
 _MAX_BYTES: Final = 256 << 20
 #: n-grams that a text must share with the model before it may be sure of anything.
 _MIN_KNOWN: Final = 4
+#: First letters of rjieba's tags of words that name something: nouns, verbs, adjectives, abbreviations, idioms.
+_TELLING: Final = frozenset("navzijl")
 
 _NOISE: Final = re.compile(r"[^\u4e00-\u9fffa-z]+")
 #: A numbered address, a numbered building, a junction: where it is says nothing of what it is, and the streets of every
@@ -198,7 +200,8 @@ class Classifier:
     def _deciding(self, ids: NDArray[np.intp], shares: NDArray[np.float32]) -> tuple[str, ...]:
         """Return up to four words with the largest share in the winning score, none inside another.
 
-        N-grams cut across words; only those that are one word by themselves explain anything to a person.
+        N-grams cut across words; only those that are one word of the dictionary, and no number, pronoun or
+        particle, explain anything to a person.
         """
         words: list[str] = []
         for i in np.argsort(-shares)[:24].tolist():
@@ -207,7 +210,9 @@ class Classifier:
                 break
             if len(name) == 1 or any(name in word or word in name for word in words):
                 continue
-            if len(rjieba.cut(name)) == 1:
+            # Without the guesser for unknown words, which takes nearly any run of characters for one.
+            parts = rjieba.tag(name, False)
+            if len(parts) == 1 and parts[0][1][:1] in _TELLING:
                 words.append(name)
         return tuple(words)
 

@@ -70,6 +70,12 @@ def test_the_words_that_decided_stand_in_the_text(shipped):
     assert all(word in text for word in words)
 
 
+def test_the_words_that_decided_are_words_and_not_pieces(shipped):
+    for text in ("垃圾没人清运好几天了，臭得很", "主水管漏了一整夜，路边工地拖欠工资", "希望在空地上划一批夜间车位"):
+        decided = set(shipped.classify(text).words)
+        assert not decided & {"好几", "几天", "没人清", "边工", "了一", "望在"}, decided
+
+
 def test_grams_are_all_of_one_to_four_characters():
     assert sorted(grams("甲乙丙")) == sorted(["甲", "乙", "丙", "甲乙", "乙丙", "甲乙丙"])
     assert plain("A1区，路灯 坏了!") == "a区路灯坏了"
