@@ -272,7 +272,8 @@ def run(
         player.run(at)
     player.summary.seconds = time.perf_counter() - began
     with snapshot(system(intake.book.district, "replay")) as session:
-        player.summary.states.update(dict(session.execute(_STATES, {"d": intake.book.district}).tuples().all()))
+        counted = session.execute(_STATES, {"d": intake.book.district})
+        player.summary.states.update({str(row[0]): int(row[1]) for row in counted})
     return player.summary
 
 

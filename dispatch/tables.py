@@ -126,9 +126,13 @@ def read_text(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise Invalid("{file} is too large to be a table.", file=path.name)
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Invalid("{file} is not UTF-8 text.", file=path.name) from error
+    if "\x00" in text:
+        # Bytes of a program or a picture can be read as UTF-8 by chance.
+        raise Invalid("{file} is not UTF-8 text.", file=path.name)
+    return text
 
 
 def parse_yaml(text: str, *, file: str) -> list[Row]:

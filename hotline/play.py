@@ -75,6 +75,8 @@ def _csv(path: Path) -> list[Message]:
         raise Invalid("{file} is not UTF-8 text.", file=path.name) from error
     except csv.Error as error:
         raise Invalid("{file} is not CSV.", file=path.name) from error
+    if not found:
+        raise Invalid("{file} does not hold a table.", file=path.name)
     return sorted(found, key=lambda one: (one.at, one.id))
 
 
