@@ -84,11 +84,13 @@ def make_engine(url: str, *, pool_size: int = 5, pgbouncer: bool = False) -> Eng
 
 def forget_engines() -> None:
     """Drop the pools of this process without closing their sockets: call after a fork."""
-    for replica in (False, True):
-        try:
-            engine(replica=replica).dispose(close=False)
-        except Unavailable:
-            return
+    try:
+        # Called as everywhere else: the cache tells `engine()` from `engine(replica=False)`.
+        pools = (engine(), engine(replica=True))
+    except Unavailable:
+        return
+    for pool in pools:
+        pool.dispose(close=False)
     engine.cache_clear()
 
 
