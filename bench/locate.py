@@ -98,7 +98,7 @@ def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
     with engine().connect() as connection:
         prepare(connection, codes, cells, points)
         answers: dict[int, str] = {}
-        sql = median_of(3, lambda: answers.update(dict(connection.execute(JOIN).tuples().all())))
+        sql = median_of(3, lambda: answers.update((row[0], row[1]) for row in connection.execute(JOIN)))
         spot = {"x": points[0, 0], "y": points[0, 1]}
         one = median_of(500, lambda: connection.execute(SINGLE, spot).scalar_one()) * 1e6
         connection.rollback()
