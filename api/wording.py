@@ -77,6 +77,7 @@ ACTIONS: Mapping[str, str] = {
     "hand_over": N_("Handed to the emergency services"),
     "withdraw": N_("Withdrawn"),
     "note": N_("Note added"),
+    "overdue": N_("Overdue"),
     "rate": N_("Rated by the resident"),
     "rework": N_("Not solved, sent back"),
 }

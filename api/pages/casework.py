@@ -401,6 +401,8 @@ def _hours(span: timedelta) -> str:
 def entry_lines(book: Rulebook, entry: Logged) -> tuple[str, ...]:
     """Return what a log entry says beside its action, in words: reasons, texts, units, old and new values."""
     data = entry.data
+    if entry.action == "overdue":
+        return (named(str(data.get("clock") or ""), CLOCKS),)
     told: list[str] = []
     for name, label in (("unit", N_("To")), ("from_unit", N_("From")), ("suggested_unit", N_("Suggested"))):
         if data.get(name):

@@ -24,7 +24,7 @@
 
   function start() {
     if (!box || typeof L === "undefined") return;
-    map = L.map(box, { zoomControl: true, attributionControl: true, zoomAnimation: !still, fadeAnimation: !still, markerZoomAnimation: !still });
+    map = L.map(box, { zoomControl: true, zoomSnap: 0.25, attributionControl: true, zoomAnimation: !still, fadeAnimation: !still, markerZoomAnimation: !still });
     map.attributionControl.setPrefix(false);
     L.control.scale({ imperial: false }).addTo(map);
     map.setView([23.0, 113.0], 12);
