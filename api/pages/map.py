@@ -16,7 +16,7 @@ from api.pages import page, static
 from api.pages.listing import choices
 from api.routes.tiles import GROUND, handed
 from api.security import CONTENT_POLICY
-from api.wording import CELL_KINDS, CHINA, DUE, STATES
+from api.wording import CELL_KINDS, CHINA, DUE, STATES, exact
 from core.actor import Actor, Role
 from core.db import actor_of
 from core.errors import Invalid
@@ -169,6 +169,8 @@ def printed(
         "map/report.html",
         picture=picture,
         kept=kept,
+        # A printed page outlives "today".
+        drawn=exact(picture.drawn_at)[:16],
         period=period,
         offered=choices(wiring.rulebook()),
         town=actor.town or period.town,
