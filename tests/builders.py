@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import shapely
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -260,3 +261,11 @@ def make_attachment(session: Session, case: Case, **known: Any) -> Attachment:
     session.add(made)
     session.flush()
     return made
+
+
+def put_away(session: Session, district: str) -> None:
+    """Close the open cases that other tests left, so that a bounded list shows those of this test."""
+    session.execute(
+        text("UPDATE cases SET open = false, state = 'closed', due_at = NULL WHERE district_code = :d AND open"),
+        {"d": district},
+    )

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from core.db import transaction
 from tests import tiny
+from tests.builders import program, put_away
 
 pytestmark = pytest.mark.journey
 
@@ -125,6 +127,14 @@ def close(operator: Page, number: str) -> None:
     expect(detail.get_by_role("status")).to_be_visible()
 
 
+@pytest.fixture
+def quiet(district: tiny.Tiny) -> None:
+    """Nothing else is open, so that the bounded list beside the map shows what this test made."""
+    with transaction(program(tiny.DISTRICT)) as session:
+        put_away(session, tiny.DISTRICT)
+
+
+@pytest.mark.usefixtures("quiet")
 def test_a_report_becomes_a_closed_case_that_its_reporter_follows_and_rates(sit: Sit, faults: list[str]) -> None:
     citizen, operator, clerk, official = sit(size=PHONE), sit("operator"), sit("streets"), sit("official")
     number, code = report(citizen)

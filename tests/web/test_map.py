@@ -18,7 +18,7 @@ from core.actor import system
 from core.db import transaction
 from dispatch import tallies
 from tests import tiny
-from tests.builders import make_case
+from tests.builders import make_case, put_away
 
 EVIL = "<script>alert('地图')</script><img src=x onerror=alert(1)>"
 
@@ -31,6 +31,7 @@ def cases(district: tiny.Tiny) -> Iterator[list[str]]:
     now = datetime.now(UTC)
     made: list[str] = []
     with transaction(who) as session:
+        put_away(session, tiny.DISTRICT)
         for (lng, lat), town in ((district.in_west, tiny.WEST), (district.in_east, tiny.EAST)):
             case = make_case(
                 session, district=tiny.DISTRICT, lng=lng, lat=lat, at=now, title=EVIL,
