@@ -35,10 +35,10 @@ def demo() -> None:
     if not wiring.districts():
         _load_one()
     password = _people()
+    _play_once()
     web = services.start()
     if web.taken:
         console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
-    _play_once()
     _say_where(web.address, password)
 
 
@@ -106,13 +106,15 @@ def _people() -> str:
 
 def _play_once() -> None:
     """Play the messages where that was not finished before; print what came of them, then or now."""
-    from api import replay, wiring
+    from api import replay, services, wiring
     from core.settings import settings
 
     marker = settings().var / "run" / f"played-{wiring.district()}.json"
     if marker.exists():
         summary = replay.Summary.of(json.loads(marker.read_text(encoding="utf-8")))
     else:
+        # The messages are played into the past: a sweep by the present clock would overtake them.
+        services.stop()
         given = _given()
         join = given is not None and not wiring.rulebook().fictional
         fiction = settings().var / "fiction" / "cases.jsonl"

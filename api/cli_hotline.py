@@ -80,7 +80,7 @@ def understand(
 def play(
     file: Annotated[Path, typer.Argument(help="messages_hot.csv, or cases.jsonl of `wangge generate`.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first messages.")] = None,
-    days: Annotated[float, typer.Option(min=0, help="Spread over the last days; 0 takes all in now.")] = 10.0,
+    days: Annotated[float, typer.Option(min=0, help="Spread over the last days, while no worker runs; 0: now.")] = 0.0,
     *,
     handle: Annotated[bool, typer.Option(help="Let demo units sign, return and answer.")] = True,
     join: Annotated[bool, typer.Option(help="Join texts without places to addresses of the district.")] = False,
