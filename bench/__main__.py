@@ -1,20 +1,23 @@
-"""`python -m bench [--quick] [NAME …]`: run the benches, print ratios, and write docs/benchmarks.md when all ran whole."""
+"""`python -m bench [--quick] [NAME …]`: run the benches, print ratios, and write docs/benchmarks.md."""
 
 import argparse
 import importlib
+import json
 import os
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.rows import Row
+from core.settings import ROOT, settings
 
 #: In this order; each module has `run(quick) -> list[Row]`.
 NAMES = ("intake", "http", "locate", "tiles", "outbox", "geocode", "growth")
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
+KEPT = settings().var / "bench"
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Every figure stands beside its reference, measured in the same run on the same machine in turns;
@@ -41,30 +44,42 @@ def show(rows: list[Row]) -> None:
             console.print(f"  {row.work}: {row.note}", style="dim", markup=False)
 
 
-def write(rows: list[Row]) -> None:
-    lines = [_HEAD, f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n"]
-    lines.append("\n| work | ours | reference | unit | ratio | goal | note |\n|---|---:|---:|---|---:|---|---|\n")
-    lines += [
-        f"| {r.work} | {r.ours:,.1f} | {r.reference:,.1f} | {r.unit} | {r.ratio:.2f} | {r.goal} | {r.note} |\n"
-        for r in rows
-    ]
+def keep(name: str, rows: list[Row]) -> None:
+    """Keep the result of one bench, so that the page can be made of the newest of each."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "rows": [asdict(row) for row in rows]}
+    (KEPT / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def write() -> None:
+    """Write the page from what is kept."""
+    lines = [_HEAD]
+    for name in NAMES:
+        if not (KEPT / f"{name}.json").exists():
+            continue
+        found = json.loads((KEPT / f"{name}.json").read_text(encoding="utf-8"))
+        lines.append(f"\n## {name}\n\n{found['date']}, {found['machine']}.\n\n")
+        lines.append("| work | ours | reference | unit | ratio | goal | note |\n|---|---:|---:|---|---:|---|---|\n")
+        for row in (Row(**row) for row in found["rows"]):
+            figures = f"{row.ours:,.1f} | {row.reference:,.1f} | {row.unit} | {row.ratio:.2f}"
+            lines.append(f"| {row.work} | {figures} | {row.goal} | {row.note} |\n")
     PAGE.write_text("".join(lines), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="short rounds, nothing is written")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="short rounds, nothing is kept")
     given = parser.parse_args()
-    rows: list[Row] = []
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"no bench is called {', '.join(sorted(unknown))}")
     for name in given.names or NAMES:
         print(f"— {name}", flush=True)
         found = importlib.import_module(f"bench.{name}").run(given.quick)
         show(found)
-        rows += found
-    if not given.quick and not given.names:
-        write(rows)
-        print(f"written to {PAGE.relative_to(PAGE.parent.parent)}")
+        if not given.quick:
+            keep(name, found)
+            write()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import make_url, text
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from api import schema, wiring
 from core import crypto, db
@@ -34,7 +36,7 @@ def district(name: str, *, cases: int = 0, households: int = HOUSEHOLDS) -> Iter
     with admin.connect() as link:
         known = {row[0] for row in link.execute(text("SELECT datname FROM pg_database"))}
         template = "wangge_template" if "wangge_template" in known else "template0"
-        link.execute(text(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'))
+        link.execute(text(f'DROP DATABASE IF EXISTS "{database}"'))
         link.execute(text(f'CREATE DATABASE "{database}" TEMPLATE {template}'))
     kept = {
         key: os.environ.get(key) for key in ("WANGGE_OWNER_URL", "WANGGE_DATABASE_URL", "WANGGE_SECRET", "WANGGE_VAR")
@@ -59,9 +61,17 @@ def district(name: str, *, cases: int = 0, households: int = HOUSEHOLDS) -> Iter
                 os.environ[key] = value
         _forget()
         shutil.rmtree(folder, ignore_errors=True)
-        with admin.connect() as link:
-            link.execute(text(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'))
+        _drop(admin, database)
         admin.dispose()
+
+
+def _drop(admin: Engine, database: str) -> None:
+    """Drop the database once the last process has let go of it; one that stays is taken by the next run."""
+    for _ in range(20):
+        with suppress(DBAPIError), admin.connect() as link:
+            link.execute(text(f'DROP DATABASE IF EXISTS "{database}"'))
+            return
+        time.sleep(0.5)
 
 
 def _named(url: str, database: str) -> str:
