@@ -1,4 +1,4 @@
-# The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or Ubuntu 24.04; see README.md.
+# The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or 13; see README.md.
 .PHONY: demo up stop status doctor test check bench lock clean help
 .DEFAULT_GOAL := help
 PY := .venv/bin/python -P
