@@ -199,6 +199,7 @@ def one_statement(
                 row = cursor.execute(sql, values, prepare=True).fetchone()
             driver.commit()
         except BaseException:
+            # Whatever ended it, an interrupt too: the connection goes back without an open transaction.
             if driver.closed:
                 pooled.invalidate()
                 chosen.dispose()

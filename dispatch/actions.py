@@ -164,6 +164,7 @@ def _remeasure(change: Change) -> None:
 def apply_due(session: Session, row: Deadline, limit: str, found: Due, *, at: datetime, why: dict[str, Any]) -> None:
     """Move a running deadline and keep the diff; warnings that lie ahead are armed again. Writes; caller commits."""
     half, near, when = found.warn_times()
+    announced = row.fired == 3
     session.execute(
         insert(DeadlineChange),
         [
@@ -183,6 +184,8 @@ def apply_due(session: Session, row: Deadline, limit: str, found: Due, *, at: da
     row.fired = 3 if when <= at else 2 if near <= at else 1 if half <= at else 0
     # Levels already passed are not announced again; an expiry that the move brought about is, by the next sweep.
     row.next_at = when if near <= at else near if half <= at else half
+    if announced and when <= at:
+        row.next_at = None
 
 
 def _assign(change: Change, *, moved: bool) -> None:

@@ -348,14 +348,18 @@ def _case_columns_names() -> tuple[str, ...]:
 def _earlier(session: Session, district: str, new: NewCase) -> Opened:
     """Return the case that the same report opened before."""
     case, report = models.Case, models.Report
-    same = (
-        (report.idempotency_key == new.idempotency_key) if new.idempotency_key else (report.source_id == new.source_id)
-    )
-    row = session.execute(
+    found = (
         select(case.id, case.number, case.state, case.unit_code, case.due_at, case.due_clock)
         .join(report, (report.district_code == case.district_code) & (report.case_id == case.id))
-        .where(case.district_code == district, report.district_code == district, same)
-    ).first()
+        .where(case.district_code == district, report.district_code == district)
+    )
+    row = None
+    # The sender's key first; either may have been here. An id is its channel's own: another channel's is not it.
+    if new.idempotency_key:
+        row = session.execute(found.where(report.idempotency_key == new.idempotency_key)).first()
+    if row is None and new.source_id:
+        same = (report.channel == new.channel) & (report.source_id == new.source_id)
+        row = session.execute(found.where(same)).first()
     if row is None:
         raise Conflict("Somebody else changed this at the same moment; load it again.")
     return Opened(row.id, row.number, row.state, row.unit_code, row.due_at, row.due_clock, repeated=True)

@@ -358,5 +358,6 @@ def _write(out: Path, *, meta: dict[str, Any], weights: NDArray[Any], bias: NDAr
         Path(name).chmod(0o644)
         Path(name).replace(out)
     except BaseException:
+        # An interrupt leaves no half file either.
         Path(name).unlink(missing_ok=True)
         raise

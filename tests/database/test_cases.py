@@ -226,6 +226,18 @@ def test_repeated_report_is_one_case(book: Rulebook) -> None:
     assert open_one(book, channel="weibo", source_id=key).case_id == same.case_id
 
 
+def test_repetition_answers_with_its_own_case_and_no_other(book: Rulebook) -> None:
+    """The same id in another channel is another report, and either of key and id finds the earlier case."""
+    same_id, key = uuid.uuid4().hex, uuid.uuid4().hex
+    call = open_one(book, channel="hotline", source_id=same_id)
+    post = open_one(book, channel="weibo", source_id=same_id, idempotency_key=key)
+    assert not post.repeated
+    assert open_one(book, channel="weibo", source_id=same_id).case_id == post.case_id
+    assert open_one(book, channel="hotline", source_id=same_id).case_id == call.case_id
+    assert open_one(book, channel="weibo", source_id=same_id, idempotency_key=uuid.uuid4().hex).case_id == post.case_id
+    assert open_one(book, channel="web", idempotency_key=key).case_id == post.case_id
+
+
 def test_handled_first_and_recorded_later_is_flagged(book: Rulebook) -> None:
     case = open_one(book, reported_at=AT - timedelta(hours=2))
     assert [e["late"] for e in whole(case)[0]] == [True, False]

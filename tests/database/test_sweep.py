@@ -13,7 +13,7 @@ from dispatch.sweep import recompute, sweep
 from dispatch.worktime import WorkTime
 from tests import tiny
 from tests.builders import program
-from tests.database.test_cases import STREETS, do, open_one, whole
+from tests.database.test_cases import OPERATOR, STREETS, do, open_one, whole
 
 pytestmark = pytest.mark.database
 
@@ -77,6 +77,18 @@ def test_many_sweepers_announce_each_level_once(book: Rulebook) -> None:
             d=tiny.DISTRICT,
         )
     assert sorted(t["payload"]["number"] for t in told if t["payload"]["number"] in numbers) == sorted(numbers)
+
+
+def test_a_correction_does_not_announce_an_expiry_again(book: Rulebook) -> None:
+    at = MONDAY + timedelta(days=14)
+    swept(book, at)
+    case = open_one(book, at=at, unit=None)
+    late = at + timedelta(days=2)
+    swept(book, late)
+    do(book, OPERATOR, case, "correct", 1, at=late, urgency="utilities")
+    swept(book, late + timedelta(hours=1))
+    told = [e["data"]["clock"] for e in whole(case)[0] if e["action"] == "overdue"]
+    assert told == ["dispatch"]
 
 
 def test_new_notice_moves_provisional_deadlines_and_says_so(book: Rulebook) -> None:
