@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: Every module that declares tables.
-_MODELS = ("grid.models", "dispatch.models", "hotline.models")
+_MODELS = (
+    "grid.models",
+    "dispatch.models",
+    "dispatch.items.models",
+    "dispatch.items.application_models",
+    "dispatch.appointments",
+    "dispatch.anchors",
+    "dispatch.jobs",
+    "hotline.models",
+)
 
 
 def metadata() -> MetaData:

@@ -42,6 +42,13 @@ class Case(Base):
         Index("ix_cases_unit", "district_code", "unit_code", "due_at", postgresql_where=text("open")),
         Index("ix_cases_open_geom", "geom", postgresql_using="gist", postgresql_where=text("open")),
         Index("ix_cases_received", "district_code", "received_at"),
+        Index("ix_cases_merged", "district_code", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+        Index(
+            "ix_cases_attention",
+            "district_code",
+            "due_at",
+            postgresql_where=text("open AND (plea IS NOT NULL OR supervised)"),
+        ),
         CheckConstraint("urgency IN ('emergency', 'utilities', 'ordinary')", name="urgency"),
     )
 
@@ -98,6 +105,16 @@ class Case(Base):
     returns: Mapped[int] = mapped_column(SmallInteger, server_default=sql_text("0"))
     closed_at: Mapped[datetime | None] = mapped_column(Instant)
     duplicate_of: Mapped[uuid.UUID | None]
+    #: 疑难: set by the centre, never by the unit measured; the limits of the kind `complex` hold.
+    complex: Mapped[bool] = mapped_column(server_default=sql_text("false"))
+    #: 裁决: the arbiter has decided whose it is; nobody returns or disputes it any more.
+    bound: Mapped[bool] = mapped_column(server_default=sql_text("false"))
+    #: 督办中: a supervision runs.
+    supervised: Mapped[bool] = mapped_column(server_default=sql_text("false"))
+    #: What the unit has asked and the centre not yet decided: extension, pause or park.
+    plea: Mapped[str | None]
+    #: 并案: the case that handles this matter too; the caller of this one is still answered and asked.
+    merged_into: Mapped[uuid.UUID | None]
     #: What geocoder, classifier and twins said, with reasons and model version.
     suggestions: Mapped[dict[str, Any]] = mapped_column(JSONB)
     #: The unit's answer that the citizen may read.
@@ -208,6 +225,12 @@ class Assignment(Base):
     state: Mapped[str]
     #: Why here: rule id, fallback level, or the operator's words.
     why: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: The lead may not decide before this share is in, returned or taken back.
+    needed: Mapped[bool] = mapped_column(server_default=text("true"))
+    #: What is asked of an assisting or parallel unit.
+    task: Mapped[str] = mapped_column(server_default="")
+    #: What an assisting or parallel unit answered.
+    opinion: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(Instant)
     signed_at: Mapped[datetime | None] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -249,6 +272,107 @@ class Deadline(Base):
     stopped_at: Mapped[datetime | None] = mapped_column(Instant)
     #: met, missed or void (the matter went elsewhere).
     outcome: Mapped[str | None]
+    #: The share that the clock measures; None for clocks of the whole case.
+    assignment_id: Mapped[uuid.UUID | None]
+    #: Extensions granted, in order, each a typed limit that begins where the one before it ends.
+    extra: Mapped[list[str]] = mapped_column(ARRAY(String), server_default=text("'{}'"))
+    #: The clock stands since then 挂起; nothing fires meanwhile.
+    held_at: Mapped[datetime | None] = mapped_column(Instant)
+    #: The limit that the law sets where a shorter one was promised, and when it runs out.
+    legal_limit: Mapped[str | None]
+    legal_due_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class Pause(Base):
+    """挂起: a span in which one clock stood. Open while `ended_at` is empty."""
+
+    __tablename__ = "pause"
+    __table_args__ = (
+        _of_case(),
+        Index("ix_pause_case", "district_code", "case_id"),
+        CheckConstraint("ended_at IS NULL OR ended_at >= started_at", name="order"),
+    )
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    case_id: Mapped[uuid.UUID]
+    deadline_id: Mapped[uuid.UUID]
+    #: One of `dispatch.fields.PAUSE_REASONS`, or `park`.
+    reason_code: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(Instant)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class Plea(Base):
+    """申请: what a unit asks of the centre (延期, 挂起, 挂账); somebody else decides."""
+
+    __tablename__ = "plea"
+    __table_args__ = (
+        _of_case(),
+        Index("ix_plea_case", "district_code", "case_id"),
+        Index("uq_plea_asked", "district_code", "case_id", unique=True, postgresql_where=text("state = 'asked'")),
+        CheckConstraint("kind IN ('extension', 'pause', 'park')", name="kind"),
+        CheckConstraint("state IN ('asked', 'granted', 'refused', 'lapsed')", name="state"),
+        CheckConstraint("(state = 'asked') = (decided_at IS NULL)", name="decided"),
+    )
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    case_id: Mapped[uuid.UUID]
+    kind: Mapped[str]
+    unit_code: Mapped[str]
+    #: The account that asked; whoever decides is another.
+    asked_by: Mapped[uuid.UUID | None]
+    asked_name: Mapped[str]
+    asked_at: Mapped[datetime] = mapped_column(Instant)
+    #: A listed reason, for pauses.
+    reason_code: Mapped[str] = mapped_column(server_default="")
+    reason: Mapped[str]
+    #: `{"document": "…", "photos": [ids]}`: what proves it.
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: How long, as a typed limit: 5wd, 15nd.
+    span: Mapped[str]
+    state: Mapped[str]
+    decided_by: Mapped[uuid.UUID | None]
+    decided_name: Mapped[str | None]
+    decided_at: Mapped[datetime | None] = mapped_column(Instant)
+    ruling: Mapped[str | None]
+
+
+class Supervision(Base):
+    """督办: an order of the supervisor about one case, with its own deadline, answer and closing."""
+
+    __tablename__ = "supervision"
+    __table_args__ = (
+        _of_case(),
+        Index("ix_supervision_case", "district_code", "case_id"),
+        Index(
+            "uq_supervision_running",
+            "district_code",
+            "case_id",
+            unique=True,
+            postgresql_where=text("state IN ('issued', 'answered')"),
+        ),
+        CheckConstraint("state IN ('issued', 'answered', 'closed', 'lapsed')", name="state"),
+    )
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    case_id: Mapped[uuid.UUID]
+    #: Who has to answer.
+    unit_code: Mapped[str]
+    demand: Mapped[str]
+    state: Mapped[str]
+    issued_by: Mapped[uuid.UUID | None]
+    issued_name: Mapped[str]
+    issued_at: Mapped[datetime] = mapped_column(Instant)
+    answer: Mapped[str | None]
+    answered_name: Mapped[str | None]
+    answered_at: Mapped[datetime | None] = mapped_column(Instant)
+    #: What the supervisor made of the answer.
+    ruling: Mapped[str | None]
+    closed_name: Mapped[str | None]
+    closed_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class DeadlineChange(Base):
