@@ -88,6 +88,16 @@ has_cjk_font() {
     compgen -G '/usr/share/fonts/*/*/*CJK*' >/dev/null
 }
 
+# Any font with Chinese: enough for printed item sheets (PDF).
+has_chinese_font() {
+    has_cjk_font || compgen -G '/usr/share/fonts/*/*/wqy-*' >/dev/null || compgen -G '/usr/share/fonts/*/*/*Han*' >/dev/null
+}
+
+# What draws PDF: Pango, which brings HarfBuzz and Fontconfig.
+has_pango() {
+    compgen -G '/usr/lib/*/libpangoft2-1.0.so.0' >/dev/null || compgen -G '/usr/lib*/libpangoft2-1.0.so.0' >/dev/null
+}
+
 # The assets are checked further down; here it is enough to know whether npm will be needed.
 assets_stamp() { cat package.json package-lock.json api/vendor.json api/vendor.py | sha256sum | cut -d' ' -f1; }
 assets_ready() {
@@ -119,9 +129,14 @@ fi
 for tool in setpriv unshare flock; do
     command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || missing+=(util-linux)
 done
+# Without these two only PDF files cannot be made, so they are no reason to refuse either.
+has_pango || optional+=(libpango-1.0-0 libpangoft2-1.0-0)
 if [ "$purpose" = test ] || [ "$purpose" = bench ]; then
     has_chromium || optional+=(chromium)
     has_cjk_font || optional+=(fonts-noto-cjk)
+else
+    # A twentieth of the size of Noto's fonts.
+    has_chinese_font || optional+=(fonts-wqy-microhei)
 fi
 
 if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt 0 ]; then
@@ -156,9 +171,9 @@ if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt
             exit 2
         fi
     fi
-    # A missing browser alone only skips the browser tests; it is no reason to refuse.
+    # A missing browser alone only skips the browser tests, and missing Pango the PDF; it is no reason to refuse.
     if [ -n "$by_hand" ] && [ ${#missing[@]} -eq 0 ]; then
-        say "Not installed: ${optional[*]}. The browser journeys will be skipped." >&2
+        say "Not installed: ${optional[*]}. Browser journeys will be skipped, PDF files may be missing or without Chinese." >&2
     elif [ -n "$by_hand" ]; then
         all=("${missing[@]}" "${optional[@]}")
         {
@@ -200,7 +215,7 @@ if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt
             if [[ "$(LC_ALL=C apt-cache policy "$package" 2>/dev/null)" =~ Candidate:\ [0-9] ]]; then
                 step "$package" "${apt_get[@]}" install --no-install-recommends "$package"
             else
-                say "  $package is not in this distribution; the browser journeys will be skipped."
+                say "  $package is not in this distribution; browser journeys or PDF files will be missing."
             fi
         done
     fi
