@@ -26,6 +26,8 @@ from core.settings import settings
 _DOWN = ("08", "53", "57", "25006")
 #: Serialization failure and deadlock: another transaction won.
 _LOST = ("40001", "40P01", "55P03")
+#: Raised by the trigger on the log for a day that is anchored (revision 0007).
+_SEALED = "WG001"
 
 
 class Base(DeclarativeBase):
@@ -135,6 +137,8 @@ def _enter(session: Session, actor: Actor, *, read_only: bool) -> None:
 
 def _as_ours(error: BaseException, *, lost_connection: bool) -> Conflict | Unavailable | None:
     state = getattr(error, "sqlstate", None) or ""
+    if state == _SEALED:
+        return Conflict("The clock of this server runs behind the log; nothing was changed.")
     if state in _LOST:
         return Conflict("Somebody else changed this at the same moment; load it again.")
     if lost_connection or state.startswith(_DOWN) or (not state and isinstance(error, psycopg.OperationalError)):

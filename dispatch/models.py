@@ -175,7 +175,11 @@ class Entry(Base):
     """日志: one thing that was done to a case. Append-only, chained by hash; the truth that figures are made of."""
 
     __tablename__ = "entry"
-    __table_args__ = (_of_case(), Index("ix_entry_recorded", "district_code", "recorded_at"))
+    __table_args__ = (
+        _of_case(),
+        Index("ix_entry_recorded", "district_code", "recorded_at"),
+        Index("ix_entry_late", "district_code", "recorded_at", postgresql_where=text("late")),
+    )
 
     district_code: Mapped[str] = mapped_column(primary_key=True)
     case_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
