@@ -19,7 +19,7 @@ from core.actor import system
 from core.db import forget_engines, transaction
 from core.errors import Unavailable
 from core.settings import settings
-from dispatch import outbox, tallies
+from dispatch import anchors, outbox, tallies
 from dispatch.sweep import recompute as recompute_deadlines
 from dispatch.sweep import sweep as sweep_deadlines
 
@@ -100,10 +100,11 @@ def recompute(code: str) -> int:
 
 @app.task(name="wangge.nightly")  # type: ignore[untyped-decorator]
 def nightly() -> None:
-    """Count the kept figures anew from the cases and drop what was delivered long ago."""
+    """Anchor the days that are over, count the kept figures anew and drop what was delivered long ago."""
     for code in wiring.districts():
         with transaction(system(code, "nightly")) as session:
             tallies.rebuild(session)
+        anchors.make_missing(code, at=wiring.now())
         while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
             pass
 
