@@ -184,14 +184,18 @@ DEEDS = {
         ("head", 3, 17),
     ),
     "clock turned back": (
-        "UPDATE entry SET recorded_at = recorded_at - interval '3 days'"
-        + " WHERE district_code = :d AND case_id = :c AND seq = 3",
+        (
+            "UPDATE entry SET recorded_at = recorded_at - interval '3 days'"
+            " WHERE district_code = :d AND case_id = :c AND seq = 3"
+        ),
         ("clock", 3, 15),
     ),
     "two entries swapped": (
-        "UPDATE entry a SET data = b.data, recorded_at = b.recorded_at, happened_at = b.happened_at FROM entry b"
-        + " WHERE a.district_code = :d AND a.case_id = :c AND b.district_code = :d AND b.case_id = :c"
-        + " AND a.seq IN (2, 3) AND b.seq = 5 - a.seq",
+        (
+            "UPDATE entry a SET data = b.data, recorded_at = b.recorded_at, happened_at = b.happened_at FROM entry b"
+            " WHERE a.district_code = :d AND a.case_id = :c AND b.district_code = :d AND b.case_id = :c"
+            " AND a.seq IN (2, 3) AND b.seq = 5 - a.seq"
+        ),
         ("content", 2, 18),
     ),
     "head of the case changed": (
