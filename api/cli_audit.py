@@ -109,9 +109,11 @@ def _print_words(code: str, found: "Findings", took_s: float) -> None:
     if first is None:
         console.print("Every link holds.", style="green")
         return
-    console.print(f"{found.faults:,} links are broken. The first: {_words(first)}", style="bold red", markup=False)
+    console.print(
+        f"{found.faults:,} links are broken. The first: {_words(first)}", style="bold red", markup=False, soft_wrap=True
+    )
     for one in [one for one in found.kept if one is not first][:_SHOWN]:
-        console.print(f"  {_words(one)}", markup=False)
+        console.print(f"  {_words(one)}", markup=False, soft_wrap=True)
 
 
 def _words(fault: "Fault") -> str:
@@ -150,5 +152,5 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"anchors-{code}-{links[-1].day}.txt"
     path.write_text(anchors.written(links, district=code, name=wiring.rulebook(code).name), encoding="utf-8")
-    console.print(f"{len(links):,} anchors: {path}", markup=False)
-    console.print(f"The last one stands for all before it: {links[-1].hash.hex()}", markup=False)
+    console.print(f"{len(links):,} anchors: {path}", markup=False, soft_wrap=True)
+    console.print(f"The last one stands for all before it: {links[-1].hash.hex()}", markup=False, soft_wrap=True)

@@ -220,7 +220,6 @@ def test_tampering_is_named_by_case_entry_and_day(owner: Engine, log: str, deed:
     assert [(one.what, one.case, one.seq, one.day) for one in faults] == [(what, number, seq, date(2026, 11, day))]
     alone = prove(log, number=number)
     assert alone.first is not None
-    assert not prove(log, number=numbers(log)[0][0]).kept or what in ("gap", "head", "content", "clock")
 
 
 def test_tail_cut_off_together_with_the_case_row_is_found_by_the_anchor(owner: Engine, log: str) -> None:
@@ -351,6 +350,6 @@ def test_command_line_anchors_exports_and_proves(owner: Engine, log: str, tmp_pa
         )
     bad = run(log, "verify")
     assert bad.returncode == 1
-    assert f"The first: case {number}, entry 2, day 2026-11-17: content" in bad.stdout.replace("\n", " ")
+    assert f"The first: case {number}, entry 2, day 2026-11-17: content" in bad.stdout
     told = json.loads(run(log, "verify", "--json", "--case", number).stdout)
     assert (told["holds"], told["faults"], told["first"]["seq"], told["first"]["what"]) == (False, 1, 2, "content")
