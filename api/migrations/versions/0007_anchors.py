@@ -50,9 +50,7 @@ def upgrade() -> None:
     append_only("anchor")
     op.execute(_REFUSE_SEALED)
     op.execute(f"REVOKE ALL ON FUNCTION refuse_sealed_day() FROM PUBLIC, {program()}")
-    op.execute(
-        "CREATE TRIGGER sealed_day BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION refuse_sealed_day()"
-    )
+    op.execute("CREATE TRIGGER sealed_day BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION refuse_sealed_day()")
     op.create_index(
         "ix_entry_late",
         "entry",
