@@ -1,4 +1,4 @@
-"""The tables of the catalogue of service items 政务服务事项. No behaviour; `catalogue` and `lists` are the only writers."""
+"""The tables of the catalogue of service items 政务服务事项, written by `catalogue` and `lists` alone. No behaviour."""
 
 from datetime import date, datetime
 from typing import Any
@@ -26,7 +26,7 @@ class Item(Base):
 
 
 class ItemVersion(Base):
-    """办事指南的一个版本: a published sheet. Only `withdrawn_from` may be set later, by grant; the rest never changes."""
+    """办事指南的一个版本: a published sheet. By grant, only `withdrawn_from` may be set later."""
 
     __tablename__ = "item_version"
     __table_args__ = (
@@ -64,7 +64,7 @@ class ItemVersion(Base):
 
 
 class ItemOverride(Base):
-    """镇街实际公布的差异: fields that a town publishes otherwise than the district; S0 and S2 ask that there be none."""
+    """镇街公布的差异: fields that a town publishes otherwise than the district; S0, S2: there should be none."""
 
     __tablename__ = "item_override"
     __table_args__ = (_of_item(),)
@@ -83,12 +83,12 @@ class ListEntry(Base):
     """三单的一条: an entry of the negative, the permitted or the supervision list (S2)."""
 
     __tablename__ = "list_entry"
-    __table_args__ = (CheckConstraint("list IN ('negative', 'permitted', 'supervision')", name="list"),)
+    __table_args__ = (CheckConstraint("kind IN ('negative', 'permitted', 'supervision')", name="kind"),)
 
     district_code: Mapped[str] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(primary_key=True)
     #: negative 负面清单, permitted 准许清单, supervision 监管清单.
-    list: Mapped[str]
+    kind: Mapped[str]
     title: Mapped[str]
     basis: Mapped[str] = mapped_column(server_default="")
     #: Items that it is about; empty for all of them.

@@ -1,0 +1,640 @@
+"""The sheet of a service item 办事指南 as frozen values, and the one parser that checks it, whatever file it came from.
+
+A sheet is what the eight disclosures 八公开 publish (S0): name, legal basis, conditions, materials, procedure, limits,
+fee and its basis, results and pick-up. Knows no database and no file format: rows come from `reading` and `excel`.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from core.errors import Invalid
+from dispatch.limits import Count, Limit
+from dispatch.tables import Row
+from dispatch.words import N_
+
+AUDIENCES: Final = ("person", "organisation", "both")
+LEVELS: Final = ("district", "town", "community")
+#: 原件, 复印件, 原件及复印件, 共享获取: the last is fetched from a register and not asked of the applicant.
+FORMS: Final = ("original", "copy", "original_and_copy", "shared")
+UPLOADS: Final = ("jpeg", "png", "webp", "pdf")
+CHANNELS: Final = ("window", "web", "home")
+SURVEYS: Final = ("none", "single", "joint")
+REVIEW_LEVELS: Final = ("city", "province")
+#: Longest name, sentence and list: more is a mistake, and pages stay bounded.
+_NAME, _TEXT, _MOST = 100, 1000, 60
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """法定依据: a law or document and its article."""
+
+    law: str
+    article: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """申请材料: one thing that the applicant brings, or that is taken from a register."""
+
+    code: str
+    name: str
+    #: original, copy, original_and_copy, or shared from a register 共享.
+    form: str = "original"
+    count: int = 1
+    required: bool = True
+    #: 容缺: the limit within which it may be handed in later; empty where it may not lag.
+    lag: str = ""
+    #: Register that a shared material is taken from.
+    register: str = ""
+    #: Name of the blank form 空白表格 that is filled in; empty for none.
+    blank: str = ""
+    note: str = ""
+    #: File types taken on the web.
+    uploads: tuple[str, ...] = UPLOADS
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether it may be missing at acceptance."""
+        return bool(self.lag)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """办理流程: one step as the applicant sees it."""
+
+    name: str
+    #: Who does it, in words.
+    by: str = ""
+    #: Limit of the step, empty where it has none of its own.
+    limit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """减免: who pays less, by how many percent, and why."""
+
+    who: str
+    percent: int
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """收费: what it costs, by which rule, and who is let off; a recorded fact, not a payment."""
+
+    charged: bool = False
+    #: Amount as written, with its unit: 每证 20 元.
+    amount: str = ""
+    basis: str = ""
+    waivers: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """办理结果: the document given out and how long it holds."""
+
+    name: str
+    validity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PickUp:
+    """领取地点: a window, a terminal, or the post."""
+
+    code: str
+    name: str
+    post: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """并联单位: a unit that works on the application at the same time, with its own task and limit."""
+
+    unit: str
+    task: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """上级审核: a hand-over to the city or the province, with a clock of its own (S0 三级联审)."""
+
+    level: str
+    limit: str
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """一表制: a field of the form that is filled from a register, with the applicant's consent."""
+
+    field: str
+    register: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One version's content. Texts are Chinese data; limits are written as `dispatch.limits.Limit` reads them."""
+
+    code: str
+    name: str
+    #: person 自然人, organisation 法人, or both.
+    audience: str
+    #: Code of the competent unit 实施主体; before a load a role such as `civil_affairs`, see `data/roles.yaml`.
+    unit: str
+    #: Level of the area whose window takes it in: district, town or community.
+    level: str
+    legal_limit: str
+    promised_limit: str
+    #: Within what it is accepted or refused, and within what the result is ready to be fetched.
+    accept_limit: str
+    deliver_limit: str
+    #: True where the town office of the applicant's place decides; `unit` then stands in where there is none.
+    by_town: bool = False
+    #: 即办件; otherwise 承诺件.
+    done_at_once: bool = False
+    basis: tuple[Basis, ...] = ()
+    conditions: tuple[str, ...] = ()
+    materials: tuple[Material, ...] = ()
+    steps: tuple[Step, ...] = ()
+    fee: Fee = Fee()
+    results: tuple[Result, ...] = ()
+    pick_ups: tuple[PickUp, ...] = ()
+    parallel: tuple[Parallel, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    #: none, single 现场勘查, or joint 联合踏勘 by the lead and the parallel units.
+    survey: str = "none"
+    #: 绿色通道: whom it is handled first for.
+    green_channel: tuple[str, ...] = ()
+    reuse: tuple[Reuse, ...] = ()
+    #: window, web, home (a grid worker comes 上门代办).
+    channels: tuple[str, ...] = ("window",)
+    #: 代办: another person may apply for the applicant.
+    agent: bool = True
+    #: 审管分离 (S1): unit that the result is pushed to; empty for none.
+    supervising: str = ""
+    #: Codes of entries of the three lists that bear on it.
+    lists: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    #: Compiled as an example: every page says so.
+    example: bool = False
+
+    @property
+    def joint_survey(self) -> bool:
+        """Whether the units survey together."""
+        return self.survey == "joint"
+
+    @property
+    def three_level(self) -> bool:
+        """Whether the city or the province has to agree."""
+        return bool(self.reviews)
+
+    @property
+    def once_only(self) -> bool:
+        """最多跑一次: whether nobody has to come twice: done at once, on the web, at home, or posted."""
+        return self.done_at_once or bool({"web", "home"} & set(self.channels)) or any(p.post for p in self.pick_ups)
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """The promised limit of each clock: accept, decide, deliver."""
+        return MappingProxyType(
+            {"accept": self.accept_limit, "decide": self.promised_limit, "deliver": self.deliver_limit}
+        )
+
+    def material(self, code: str) -> Material | None:
+        """Return the material of a code, None where the sheet has none."""
+        return next((one for one in self.materials if one.code == code), None)
+
+    def body(self) -> dict[str, Any]:
+        """Return the sheet as plain JSON values."""
+        plain: dict[str, Any] = orjson.loads(orjson.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "Sheet":
+        """Return the sheet of a body that `body` made; raises Invalid where it is none."""
+        try:
+            known = {one.name for one in fields(cls)}
+            given = {name: value for name, value in body.items() if name in known}
+            for name, kind in _PARTS.items():
+                given[name] = tuple(_made(kind, row) for row in given.get(name, ()))
+            fee = dict(given.get("fee") or {})
+            fee["waivers"] = tuple(_made(Waiver, row) for row in fee.get("waivers", ()))
+            given["fee"] = Fee(**fee)
+            return _made(cls, given)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise Invalid("A stored item sheet cannot be read.") from error
+
+
+#: Lists of rows in a sheet and what each row is.
+_PARTS: Final[Mapping[str, type[Any]]] = {
+    "basis": Basis,
+    "materials": Material,
+    "steps": Step,
+    "results": Result,
+    "pick_ups": PickUp,
+    "parallel": Parallel,
+    "reviews": Review,
+    "reuse": Reuse,
+}
+
+
+def _made(kind: type[Part], row: Mapping[str, Any]) -> Part:
+    """Return a value of a frozen class, lists of JSON made tuples again."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+
+
+def digest(sheet: Sheet) -> str:
+    """Return the SHA-256 of a sheet's body: equal for equal sheets."""
+    return hashlib.sha256(orjson.dumps(sheet.body(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a row cannot be taken, and where it stands."""
+
+    file: str
+    line: int
+    #: Empty when the whole row is at fault.
+    column: str
+    #: English template of the catalogue, filled by `params`.
+    message: str
+    params: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, error: Invalid) -> "Fault":
+        """Return the fault that an error of `Row` describes."""
+        said = error.params
+        line = said.get("line")
+        where = str(said.get("file", "")), line if isinstance(line, int) else 0
+        return cls(*where, str(said.get("column") or error.field or ""), error.message, said)
+
+    @property
+    def sentence(self) -> str:
+        """The message in English, filled in."""
+        return self.message.format_map(self.params)
+
+
+class Faults(list[Fault]):
+    """Gathers faults, so that everything wrong in a file is told at once."""
+
+    def each(self, rows: Iterable[Row], read: Callable[[Row], Part]) -> tuple[Part, ...]:
+        """Return what can be read of some rows; faults of the others are kept."""
+        made: list[Part] = []
+        for row in rows:
+            try:
+                made.append(read(row))
+            except Invalid as error:
+                self.append(Fault.of(error))
+        return tuple(made)
+
+    def check(self, row: Row, ask: Callable[[Row], Part], *, otherwise: Part) -> Part:
+        """Return what `ask` reads of a row, or `otherwise` when it is at fault."""
+        found = self.each([row], ask)
+        return found[0] if found else otherwise
+
+
+def parse(row: Row, faults: Faults, *, code_pattern: Any) -> Sheet | None:
+    """Return the sheet of an item's row with its nested rows, None where it cannot be taken.
+
+    row: members named as `Sheet` has them. faults: takes everything that is wrong with it, with file and line.
+    code_pattern: a compiled pattern that codes of items match, data of the district.
+    """
+    before = len(faults)
+    taken = {name: faults.each(_rows(row, name, faults), read) for name, read in _READ.items()}
+    fee = faults.check(row, lambda one: _fee(one, faults), otherwise=Fee())
+    sheet = faults.check(row, lambda one: _sheet(one, code_pattern, fee=fee, **taken), otherwise=None)
+    if sheet is not None and len(faults) == before:
+        faults.check(row, lambda one: _agrees(one, sheet), otherwise=None)
+    return sheet if len(faults) == before else None
+
+
+def checked(body: Mapping[str, Any], *, file: str) -> Sheet:
+    """Return the sheet of a body that did not come from a publication; raises Invalid with the first fault."""
+    faults = Faults()
+    sheet = parse(_rowed(body, file), faults, code_pattern=re.compile(".+"))
+    if sheet is None:
+        raise Invalid(faults[0].message, field=faults[0].column or None, **faults[0].params)
+    return sheet
+
+
+def _rowed(body: Mapping[str, Any], file: str) -> Row:
+    """Return JSON values as the parser takes them."""
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _rowed(value, file)
+        return [turned(one) for one in value] if isinstance(value, list | tuple) else value
+
+    row = Row(file, 1)
+    row.update({name: turned(value) for name, value in body.items()})
+    return row
+
+
+def _rows(row: Row, name: str, faults: Faults) -> list[Row]:
+    def listed(one: Row) -> list[Row]:
+        found = one.rows(name)
+        if len(found) > _MOST:
+            one.reject("{file}, line {line}: {column} has more than {most} rows.", column=name, most=_MOST)
+        return found
+
+    return faults.check(row, listed, otherwise=[])
+
+
+def _sheet(row: Row, pattern: Any, **parts: Any) -> Sheet:
+    row.only(*(one.name for one in fields(Sheet)), "valid_from")
+    row.need("code", "name", "unit", "legal_limit", "promised_limit")
+    code = _short(row, "code")
+    if not pattern.fullmatch(code):
+        row.reject("{file}, line {line}: {code} does not have the form of an item code.", column="code", code=code)
+    at_once = row.flag("done_at_once", otherwise=False)
+    return Sheet(
+        code=code,
+        name=_short(row, "name"),
+        audience=_choice(row, "audience", AUDIENCES, otherwise="person"),
+        unit=_short(row, "unit"),
+        level=_choice(row, "level", LEVELS, otherwise="community"),
+        legal_limit=_limit(row, "legal_limit"),
+        promised_limit=_limit(row, "promised_limit"),
+        accept_limit=_limit(row, "accept_limit", otherwise="0" if at_once else "1wd"),
+        deliver_limit=_limit(row, "deliver_limit", otherwise="0" if at_once else "1wd"),
+        by_town=row.flag("by_town", otherwise=False),
+        done_at_once=at_once,
+        conditions=_sentences(row, "conditions"),
+        survey=_choice(row, "survey", SURVEYS, otherwise="none"),
+        green_channel=_sentences(row, "green_channel"),
+        channels=_choices(row, "channels", CHANNELS, otherwise=("window",)),
+        agent=row.flag("agent", otherwise=True),
+        supervising=_short(row, "supervising"),
+        lists=_sentences(row, "lists"),
+        keywords=_sentences(row, "keywords"),
+        example=row.flag("example", otherwise=False),
+        **parts,
+    )
+
+
+def _agrees(row: Row, sheet: Sheet) -> None:
+    """Refuse a sheet whose parts contradict each other."""
+    if not surely_within(Limit.parse(sheet.promised_limit), Limit.parse(sheet.legal_limit)):
+        row.reject(
+            "{file}, line {line}: the promised limit {promised} is longer than the legal one, {legal}, or may be.",
+            column="promised_limit",
+            promised=sheet.promised_limit,
+            legal=sheet.legal_limit,
+        )
+    if sheet.done_at_once and Limit.parse(sheet.promised_limit).count not in (Count.AT_ONCE, Count.SAME_DAY):
+        row.reject(
+            "{file}, line {line}: an item done at once promises 0 or sd, not {promised}.",
+            column="promised_limit",
+            promised=sheet.promised_limit,
+        )
+    if sheet.done_at_once and (sheet.parallel or sheet.reviews or sheet.survey != "none"):
+        row.reject("{file}, line {line}: an item done at once has no survey, parallel units or reviews.")
+    if sheet.joint_survey and not sheet.parallel:
+        row.reject("{file}, line {line}: a joint survey needs parallel units.", column="survey")
+    _need_parts(row, sheet)
+    for column, codes in (
+        ("materials", [one.code for one in sheet.materials]),
+        ("pick_ups", [one.code for one in sheet.pick_ups]),
+        ("parallel", [one.unit for one in sheet.parallel]),
+        ("reviews", [one.level for one in sheet.reviews]),
+    ):
+        twice = next((code for code in codes if codes.count(code) > 1), None)
+        if twice is not None:
+            row.reject("{file}, line {line}: {column} names {code} twice.", column=column, code=twice)
+    if sheet.unit in {one.unit for one in sheet.parallel}:
+        row.reject("{file}, line {line}: the competent unit stands among the parallel ones.", column="parallel")
+
+
+def _need_parts(row: Row, sheet: Sheet) -> None:
+    """Refuse a sheet that leaves out what the eight disclosures ask for."""
+    for column in ("basis", "conditions", "steps", "results", "pick_ups"):
+        if not getattr(sheet, column):
+            row.reject("{file}, line {line}: {column} is missing.", column=column)
+
+
+def surely_within(short: Limit, long: Limit) -> bool:
+    """Return whether a limit can never end later than another that starts at the same moment.
+
+    Working days and natural days are compared by the calendar's extremes: N working days take at least N days, and at
+    most seven for every five with nine more for the longest holiday. What cannot be known counts as longer.
+    """
+    if short.count is long.count:
+        return short.amount <= long.amount
+    return _days(short)[1] <= _days(long)[0]
+
+
+def _days(limit: Limit) -> tuple[float, float]:
+    """Return how many natural days a limit takes at least and at most."""
+    match limit.count:
+        case Count.AT_ONCE:
+            return 0, 0
+        case Count.CLOCK_HOURS:
+            return limit.amount / 24, limit.amount / 24
+        case Count.NATURAL_DAYS:
+            # A last day that is not worked moves on.
+            return limit.amount, limit.amount + 9
+        case Count.SAME_DAY:
+            # Taken by the clock of the window, so it is over before any whole day is.
+            return 0, 0.9
+        case Count.WORKING_HOURS | Count.WORKING_DAYS:
+            days = limit.amount / (8 if limit.count is Count.WORKING_HOURS else 1)
+            if days < 1:
+                return 0, 0.9
+            return days, days * 7 / 5 + 9
+
+
+def _basis(row: Row) -> Basis:
+    row.only("law", "article")
+    row.need("law")
+    return Basis(_short(row, "law", most=200), _short(row, "article", most=200))
+
+
+def _material(row: Row) -> Material:
+    row.only(*(one.name for one in fields(Material)))
+    row.need("code", "name")
+    form = _choice(row, "form", FORMS, otherwise="original")
+    register = _short(row, "register")
+    if (form == "shared") != bool(register):
+        row.reject("{file}, line {line}: a shared material, and no other, names its register.", column="register")
+    count = row.whole("count")
+    count = 1 if count is None else count
+    if not 0 < count < 100:
+        row.reject("{file}, line {line}: {column} must be between 1 and 99.", column="count")
+    return Material(
+        code=_short(row, "code", most=40),
+        name=_short(row, "name"),
+        form=form,
+        count=count,
+        required=row.flag("required", otherwise=True),
+        lag=_limit(row, "lag", otherwise=""),
+        register=register,
+        blank=_short(row, "blank"),
+        note=_short(row, "note", most=_TEXT),
+        uploads=_choices(row, "uploads", UPLOADS, otherwise=UPLOADS),
+    )
+
+
+def _step(row: Row) -> Step:
+    row.only("name", "by", "limit", "note")
+    row.need("name")
+    limit = _limit(row, "limit", otherwise="")
+    return Step(_short(row, "name"), _short(row, "by"), limit, _short(row, "note", most=_TEXT))
+
+
+def _waiver(row: Row) -> Waiver:
+    row.only("who", "percent", "basis")
+    row.need("who", "percent", "basis")
+    percent = row.whole("percent") or 0
+    if not 0 < percent <= 100:
+        row.reject("{file}, line {line}: {column} must be between 1 and 100.", column="percent")
+    return Waiver(_short(row, "who", most=200), percent, _short(row, "basis", most=200))
+
+
+def _fee(row: Row, faults: Faults) -> Fee:
+    fee = row.get("fee")
+    if fee is None:
+        return Fee()
+    if not isinstance(fee, Row):
+        row.reject("{file}, line {line}: {column} must be a row of its own.", column="fee")
+    fee.only("charged", "amount", "basis", "waivers")
+    charged = fee.flag("charged", otherwise=True)
+    if charged:
+        # S0: a fee without its basis may not be asked for.
+        fee.need("amount", "basis")
+    waivers = faults.each(_rows(fee, "waivers", faults), _waiver)
+    return Fee(charged, _short(fee, "amount", most=200), _short(fee, "basis", most=200), waivers)
+
+
+def _result(row: Row) -> Result:
+    row.only("name", "validity")
+    row.need("name")
+    return Result(_short(row, "name"), _short(row, "validity"))
+
+
+def _pick_up(row: Row) -> PickUp:
+    row.only("code", "name", "post")
+    row.need("code", "name")
+    return PickUp(_short(row, "code", most=40), _short(row, "name"), row.flag("post", otherwise=False))
+
+
+def _parallel(row: Row) -> Parallel:
+    row.only("unit", "task", "limit")
+    row.need("unit", "task", "limit")
+    return Parallel(_short(row, "unit", most=40), _short(row, "task", most=200), _limit(row, "limit"))
+
+
+def _review(row: Row) -> Review:
+    row.only("level", "limit", "task")
+    row.need("level", "limit")
+    level = _choice(row, "level", REVIEW_LEVELS, otherwise="")
+    return Review(level, _limit(row, "limit"), _short(row, "task", most=200))
+
+
+def _reuse(row: Row) -> Reuse:
+    row.only("field", "register")
+    row.need("field", "register")
+    return Reuse(_short(row, "field"), _short(row, "register"))
+
+
+_READ: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "basis": _basis,
+    "materials": _material,
+    "steps": _step,
+    "results": _result,
+    "pick_ups": _pick_up,
+    "parallel": _parallel,
+    "reviews": _review,
+    "reuse": _reuse,
+}
+
+
+def _short(row: Row, column: str, *, most: int = _NAME) -> str:
+    """Return a text of one line that people can read, of bounded length; numbers stand for themselves."""
+    found = row.get(column)
+    text = str(found) if isinstance(found, int) and not isinstance(found, bool) else row.text(column)
+    text = text.strip()
+    if len(text) > most:
+        row.reject("{file}, line {line}: {column} is longer than {most} characters.", column=column, most=most)
+    if not text.isprintable():
+        row.reject("{file}, line {line}: {column} holds characters that cannot be read.", column=column)
+    return text
+
+
+def _sentences(row: Row, column: str) -> tuple[str, ...]:
+    words = row.words(column)
+    if len(words) > _MOST:
+        row.reject("{file}, line {line}: {column} has more than {most} rows.", column=column, most=_MOST)
+    for word in words:
+        if len(word) > _TEXT:
+            row.reject("{file}, line {line}: {column} is longer than {most} characters.", column=column, most=_TEXT)
+        if not word.isprintable():
+            row.reject("{file}, line {line}: {column} holds characters that cannot be read.", column=column)
+    return words
+
+
+def _choice(row: Row, column: str, known: tuple[str, ...], *, otherwise: str) -> str:
+    found = _short(row, column) or otherwise
+    if found not in known:
+        row.reject("{file}, line {line}: {column} must be one of {known}.", column=column, known=", ".join(known))
+    return found
+
+
+def _choices(row: Row, column: str, known: tuple[str, ...], *, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    found = row.words(column) or otherwise
+    if not set(found) <= set(known) or len(set(found)) != len(found):
+        row.reject("{file}, line {line}: {column} must be one of {known}.", column=column, known=", ".join(known))
+    return found
+
+
+def _limit(row: Row, column: str, *, otherwise: str = "") -> str:
+    written = _short(row, column) or otherwise
+    if not written:
+        return ""
+    try:
+        return str(Limit.parse(written))
+    except Invalid:
+        row.reject("{file}, line {line}: {limit} is no limit.", column=column, limit=written)
+
+
+#: What the members of a sheet are called, for comparisons and messages.
+NAMES: Final[Mapping[str, str]] = {
+    "code": N_("Code"),
+    "name": N_("Name of the item"),
+    "audience": N_("For whom"),
+    "unit": N_("Competent unit"),
+    "by_town": N_("The town office decides"),
+    "level": N_("Where it is taken in"),
+    "done_at_once": N_("Done at once"),
+    "legal_limit": N_("Legal limit"),
+    "promised_limit": N_("Promised limit"),
+    "accept_limit": N_("Limit of acceptance"),
+    "deliver_limit": N_("Limit of delivery"),
+    "basis": N_("Legal basis"),
+    "conditions": N_("Conditions"),
+    "materials": N_("Materials"),
+    "steps": N_("Procedure"),
+    "fee": N_("Fee"),
+    "results": N_("Results"),
+    "pick_ups": N_("Where to fetch the result"),
+    "parallel": N_("Units that work at the same time"),
+    "reviews": N_("Reviews above the district"),
+    "survey": N_("Survey"),
+    "green_channel": N_("Green channel"),
+    "reuse": N_("Filled from registers"),
+    "channels": N_("Ways to apply"),
+    "agent": N_("Somebody else may apply"),
+    "supervising": N_("Supervising unit"),
+    "lists": N_("Entries of the three lists"),
+    "keywords": N_("Other words for it"),
+    "example": N_("Example"),
+}
