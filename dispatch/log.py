@@ -12,7 +12,8 @@ import orjson
 from core.actor import Actor
 from core.errors import Invalid
 
-#: S0 tells how windows handled first and recorded later 先办后录; a longer gap than this is flagged. *Default*.
+#: S0 tells how windows handled first and recorded later 先办后录; a longer gap than this is flagged. *Default*: the
+#: district's setting `late_after_min` holds where it has one.
 LATE_AFTER = timedelta(minutes=30)
 
 
@@ -29,11 +30,24 @@ class Line:
     state_before: str | None
     state_after: str
     data: Mapping[str, Any]
+    #: The district's allowance, see `late_after`.
+    late_after: timedelta = LATE_AFTER
 
     @property
     def late(self) -> bool:
         """Whether it was recorded more than the allowance after it happened."""
-        return self.recorded_at - self.happened_at > LATE_AFTER
+        return self.recorded_at - self.happened_at > self.late_after
+
+
+def late_after(settings: Mapping[str, Any]) -> timedelta:
+    """Return how long after it happened a thing may be recorded without being flagged, by the district's settings.
+
+    Raises Invalid for a setting that is no number of minutes from 0 to a day.
+    """
+    minutes = settings.get("late_after_min", LATE_AFTER // timedelta(minutes=1))
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes <= 1440:
+        raise Invalid("The allowance late_after_min must be a number of minutes from 0 to 1440.")
+    return timedelta(minutes=minutes)
 
 
 def genesis(district: str, case_id: uuid.UUID) -> bytes:

@@ -23,7 +23,7 @@ from core.ids import new_id
 from dispatch import models
 from dispatch.calendar import china_time
 from dispatch.deadlines import Clock, nearest
-from dispatch.log import Line, as_columns, genesis, link
+from dispatch.log import Line, as_columns, genesis, late_after, link
 from dispatch.rulebook import Rulebook
 from dispatch.rules import Decision
 
@@ -140,7 +140,9 @@ def _prepare(book: Rulebook, new: NewCase) -> _Prepared:
     due = nearest(clocks)
 
     values: dict[str, Any] = {"district_code": district, "case_id": case_id}
-    lines = [Line("receive", new.actor, min(new.reported_at, at), at, None, process.initial, {"channel": new.channel})]
+    told = {"channel": new.channel}
+    allowed = late_after(book.settings)
+    lines = [Line("receive", new.actor, min(new.reported_at, at), at, None, process.initial, told, allowed)]
     if new.decision:
         why = {"unit": new.decision.unit, "why": new.decision.why}
         program = system(district, "dispatcher")
