@@ -1,19 +1,26 @@
-"""The running clocks of cases 时限: rows that start, stop, warn and escalate; exactly once however many sweep.
+"""The running clocks of cases 时限: rows that start, stand, stop, warn and escalate; once however many sweep.
 
-Knows the table `deadline`. When a limit runs out is computed by `dispatch.limits`; what a warning says, by the relay.
+Knows the tables `deadline`, `pause` and `deadline_change`. When a limit runs out is computed by `dispatch.limits`; whom
+an expiry is told, by `dispatch.ladder`; what a warning says, by the relay.
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
+from core.errors import Conflict
 from core.ids import new_id
-from dispatch.models import Deadline
+from dispatch.calendar import china_time
+from dispatch.limits import Limit, Measured, measured
+from dispatch.models import Deadline, DeadlineChange, Pause
+
+if TYPE_CHECKING:
+    from dispatch.rulebook import Rulebook
 
 #: The levels that are announced: half the limit is gone, four fifths, all of it. Also the colours of FACES.md.
 HALF, NEAR, OVERDUE = 1, 2, 3
@@ -34,9 +41,13 @@ class Clock:
         "half_at",
         "near_at",
         "next_at",
+        "assignment_id",
+        "legal_limit",
+        "legal_due_at",
+        "own_limit",
     )
 
-    #: dispatch, sign, reply or callback.
+    #: As the process table names it.
     name: str
     #: Whom it measures; None for the district centre.
     unit: str | None
@@ -47,6 +58,13 @@ class Clock:
     provisional: bool
     half_at: datetime
     near_at: datetime
+    #: The share that it measures; None for clocks of the whole case.
+    assignment_id: uuid.UUID | None = None
+    #: The law's limit where a shorter one was promised, and when it runs out.
+    legal: str | None = None
+    legal_due_at: datetime | None = None
+    #: The limit was given with the clock (an item's promise, a granted span): changes of the table leave it alone.
+    own: bool = False
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of table `deadline` without the keys."""
@@ -61,6 +79,10 @@ class Clock:
             "half_at": self.half_at,
             "near_at": self.near_at,
             "next_at": self.half_at,
+            "assignment_id": self.assignment_id,
+            "legal_limit": self.legal,
+            "legal_due_at": self.legal_due_at,
+            "own_limit": self.own,
         }
 
 
@@ -77,51 +99,350 @@ def start(session: Session, district: str, case_id: uuid.UUID, clocks: Sequence[
 
 
 def stop(
-    session: Session, district: str, case_id: uuid.UUID, names: Sequence[str], *, at: datetime, void: bool = False
+    session: Session,
+    district: str,
+    case_id: uuid.UUID,
+    names: Sequence[str],
+    *,
+    at: datetime,
+    void: bool = False,
+    assignment_id: uuid.UUID | None = None,
 ) -> None:
     """Stop the running clocks of these names: met or missed by the time, or void where the matter went elsewhere.
 
-    Writes; caller commits and holds the case row.
+    A clock that stands is judged by the moment it was held, and its pause ends. assignment_id: only the clocks of that
+    share. Writes; caller commits and holds the case row.
     """
-    if names:
+    if not names:
+        return
+    stopped = session.execute(
+        text(
+            "UPDATE deadline SET stopped_at = :at, next_at = NULL, outcome = CASE WHEN :void THEN 'void' "
+            "WHEN coalesce(held_at, :at) <= due_at THEN 'met' ELSE 'missed' END "
+            "WHERE district_code = :d AND case_id = :c AND clock = ANY (:names) AND stopped_at IS NULL "
+            "AND (CAST(:share AS uuid) IS NULL OR assignment_id = :share) RETURNING id, held_at"
+        ),
+        {"at": at, "void": void, "d": district, "c": case_id, "names": list(names), "share": assignment_id},
+    ).all()
+    held = [row.id for row in stopped if row.held_at is not None]
+    if held:
+        _end_pauses(session, district, held, at=at)
         session.execute(
-            text(
-                "UPDATE deadline SET stopped_at = :at, next_at = NULL, "
-                "outcome = CASE WHEN :void THEN 'void' WHEN :at <= due_at THEN 'met' ELSE 'missed' END "
-                "WHERE district_code = :d AND case_id = :c AND clock = ANY (:names) AND stopped_at IS NULL"
-            ),
-            {"at": at, "void": void, "d": district, "c": case_id, "names": list(names)},
+            update(Deadline).where(Deadline.district_code == district, Deadline.id.in_(held)).values(held_at=None)
         )
 
 
-def move_unit(session: Session, district: str, case_id: uuid.UUID, unit: str | None) -> None:
-    """Let the running reply clock measure another unit: it was started by intake and is never reset by dispatch."""
-    session.execute(
-        text(
-            "UPDATE deadline SET unit_code = :u "
-            "WHERE district_code = :d AND case_id = :c AND clock = 'reply' AND stopped_at IS NULL"
-        ),
-        {"u": unit, "d": district, "c": case_id},
+def hold(
+    session: Session,
+    district: str,
+    case_id: uuid.UUID,
+    names: Sequence[str],
+    *,
+    at: datetime,
+    reason: str,
+    assignment_id: uuid.UUID | None = None,
+) -> int:
+    """Let the running clocks of these names stand 挂起 and return how many do; those that stand already go on standing.
+
+    reason: a listed code, kept with the pause. Nothing fires while a clock stands. Writes; caller commits and holds
+    the case row.
+    """
+    which = (
+        (Deadline.district_code == district)
+        & (Deadline.case_id == case_id)
+        & Deadline.clock.in_(names)
+        & Deadline.stopped_at.is_(None)
+        & Deadline.held_at.is_(None)
+    )
+    if assignment_id is not None:
+        which &= Deadline.assignment_id == assignment_id
+    held = session.scalars(
+        update(Deadline)
+        .where(which)
+        .values(held_at=at, next_at=None)
+        .returning(Deadline.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if held:
+        keys = {"district_code": district, "case_id": case_id, "reason_code": reason, "started_at": at}
+        session.execute(insert(Pause), [keys | {"id": new_id(), "deadline_id": clock} for clock in held])
+    return len(held)
+
+
+def resume(
+    session: Session,
+    book: "Rulebook",
+    case_id: uuid.UUID,
+    names: Sequence[str],
+    *,
+    at: datetime,
+    assignment_id: uuid.UUID | None = None,
+) -> int:
+    """Let clocks that stand run again and return how many do; each is due later by what would have counted.
+
+    The pause ends, the diff is kept with the pause's reason and span, and levels that were announced before are not
+    announced again. Writes; caller commits and holds the case row.
+    """
+    rows = _running(session, book.district, case_id, names, assignment_id=assignment_id)
+    held = [row for row in rows if row.held_at is not None]
+    if not held:
+        return 0
+    _end_pauses(session, book.district, [row.id for row in held], at=at)
+    pauses = pauses_of(session, book.district, [row.id for row in held])
+    for row in held:
+        last = max(pauses[row.id], key=lambda pause: pause.started_at)
+        why = {"paused": last.reason_code, "from": last.started_at.isoformat(), "to": at.isoformat()}
+        row.held_at = None
+        apply_due(session, book, row, reckoned(row, pauses[row.id], book), at=at, why=why, again=False)
+    return len(held)
+
+
+def extend(
+    session: Session,
+    book: "Rulebook",
+    case_id: uuid.UUID,
+    name: str,
+    span: str,
+    *,
+    at: datetime,
+    asked_at: datetime,
+    why: Mapping[str, Any],
+    assignment_id: uuid.UUID | None = None,
+) -> datetime:
+    """Lengthen a running clock 延期 by a typed limit that begins where it ends now; return the new due time.
+
+    asked_at: when the extension was asked for; a limit that had run out by then cannot be saved. why: kept in the diff
+    beside the span. Raises Conflict when the clock is not running, had expired when it was asked, or would run past
+    the law's limit; Invalid for a span that is none. Writes; caller commits and holds the case row.
+    """
+    parsed = Limit.parse(span)
+    row = next(iter(_running(session, book.district, case_id, [name], assignment_id=assignment_id)), None)
+    if row is None:
+        raise Conflict("This limit does not run any more; nothing can be extended.")
+    if min(asked_at, row.held_at or asked_at) > row.due_at:
+        raise Conflict("The limit had run out when the extension was asked for; it cannot be extended.")
+    row.extra = [*row.extra, str(parsed)]
+    found = reckoned(row, pauses_of(session, book.district, [row.id])[row.id], book)
+    if found.legal_at is not None and found.capped:
+        day = china_time(found.legal_at).date().isoformat()
+        raise Conflict("The extension would lead past the limit that the law sets, which runs out on {day}.", day=day)
+    apply_due(session, book, row, found, at=at, why={"extended": str(parsed), **why})
+    return found.at
+
+
+class Limited(Protocol):
+    """What must be known of a clock to say when it is due."""
+
+    @property
+    def limit(self) -> str:
+        """The typed limit."""
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started; never moves."""
+
+    @property
+    def extra(self) -> Sequence[str]:
+        """Extensions in order."""
+
+    @property
+    def legal_limit(self) -> str | None:
+        """The law's limit beside a shorter promise."""
+
+
+class Span(Protocol):
+    """What must be known of a pause."""
+
+    @property
+    def reason_code(self) -> str:
+        """Why the clock stood."""
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended; None while the clock stands."""
+
+
+def reckoned(row: Limited, pauses: Iterable[Span], book: "Rulebook") -> Measured:
+    """Return what a clock's limits come to by today's calendar, its ended pauses and its extensions; stores nothing."""
+    return measured(
+        row.started_at,
+        Limit.parse(row.limit),
+        work=book.work,
+        legal=Limit.parse(row.legal_limit) if row.legal_limit else None,
+        pauses=[(pause.started_at, pause.ended_at) for pause in pauses if pause.ended_at is not None],
+        extra=[Limit.parse(span) for span in row.extra],
     )
 
 
-def copy_nearest(session: Session, district: str, case_id: uuid.UUID) -> None:
-    """Copy the nearest running deadline and its colour to the case row, where worklists sort by it."""
+def pauses_of(session: Session, district: str, clocks: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Pause]]:
+    """Return the pauses of some clocks in order, an empty list for a clock without one. Reads only."""
+    found: dict[uuid.UUID, list[Pause]] = {clock: [] for clock in clocks}
+    rows = session.scalars(
+        select(Pause)
+        .where(Pause.district_code == district, Pause.deadline_id.in_(clocks))
+        .order_by(Pause.started_at, Pause.id)
+        .execution_options(populate_existing=True)
+    )
+    for row in rows:
+        found[row.deadline_id].append(row)
+    return found
+
+
+def remeasure(
+    session: Session,
+    book: "Rulebook",
+    case_id: uuid.UUID,
+    *,
+    kind: str,
+    urgency: str,
+    category: str,
+    item: str = "",
+    at: datetime,
+    why: Mapping[str, Any],
+) -> int:
+    """Look the limits of a case's running clocks up anew after it was corrected; return how many changed.
+
+    kind: `complex` where the case is. A clock that carries its own limit keeps it. Starting points never move; each
+    change keeps a diff. Writes; caller commits and holds the case row.
+    """
+    changed = 0
+    for row in _running(session, book.district, case_id, None):
+        limit = book.limit_of(row.clock, kind=kind, urgency=urgency, category=category, item=item)
+        if row.own_limit or limit is None or str(limit) == row.limit:
+            continue
+        told = {**why, "limit": [row.limit, str(limit)]}
+        row.limit = str(limit)
+        found = reckoned(row, pauses_of(session, book.district, [row.id])[row.id], book)
+        apply_due(session, book, row, found, at=at, why=told)
+        changed += 1
+    return changed
+
+
+def apply_due(
+    session: Session,
+    book: "Rulebook",
+    row: Deadline,
+    found: Measured,
+    *,
+    at: datetime,
+    why: Mapping[str, Any],
+    again: bool = True,
+) -> None:
+    """Move a running deadline to what was reckoned and keep the diff; warnings that lie ahead are armed again.
+
+    again: False where levels that were announced stay announced. An expiry that was announced and stands goes on
+    climbing the ladder. Writes; caller commits and holds the case row.
+    """
+    session.execute(
+        insert(DeadlineChange),
+        [
+            {
+                "district_code": row.district_code,
+                "id": new_id(),
+                "case_id": row.case_id,
+                "deadline_id": row.id,
+                "changed_at": at,
+                "old_due_at": row.due_at,
+                "new_due_at": found.at,
+                "why": dict(why),
+            }
+        ],
+    )
+    row.due_at, row.half_at, row.near_at = found.at, found.half, found.near
+    row.provisional, row.legal_due_at = found.provisional, found.legal_at
+    row.fired, row.rung = announced(row.fired, row.rung, found, at=at, again=again)
+    if row.held_at is not None:
+        row.next_at = None
+    elif row.fired == OVERDUE:
+        # Those who were told keep the time they were given, counted from now where the clock had stood.
+        row.next_at = row.next_at or book.ladder.next_at(row.rung, row.unit_code, at, work=book.work)
+    else:
+        row.next_at = (found.half, found.near, found.at)[row.fired]
+
+
+def announced(fired: int, rung: int, found: Measured, *, at: datetime, again: bool = True) -> tuple[int, int]:
+    """Return the level and rung that count as announced after a deadline moved.
+
+    Levels that lie behind are not announced again, and those ahead are; an expiry that the move itself brought about
+    still is, by the next sweep.
+    """
+    if fired == OVERDUE and found.at <= at:
+        return OVERDUE, rung
+    passed = NEAR if found.near <= at else HALF if found.half <= at else 0
+    return (passed if again else max(passed, min(fired, NEAR))), 0
+
+
+def _running(
+    session: Session,
+    district: str,
+    case_id: uuid.UUID,
+    names: Sequence[str] | None,
+    *,
+    assignment_id: uuid.UUID | None = None,
+) -> list[Deadline]:
+    """Return the running clocks of a case, those that stand among them, as they are in the database now."""
+    which = (
+        select(Deadline)
+        .where(Deadline.district_code == district, Deadline.case_id == case_id, Deadline.stopped_at.is_(None))
+        .order_by(Deadline.started_at, Deadline.id)
+        .execution_options(populate_existing=True)
+    )
+    if names is not None:
+        which = which.where(Deadline.clock.in_(names))
+    if assignment_id is not None:
+        which = which.where(Deadline.assignment_id == assignment_id)
+    session.flush()
+    return list(session.scalars(which))
+
+
+def _end_pauses(session: Session, district: str, clocks: Sequence[uuid.UUID], *, at: datetime) -> None:
+    session.execute(
+        update(Pause)
+        .where(Pause.district_code == district, Pause.deadline_id.in_(clocks), Pause.ended_at.is_(None))
+        .values(ended_at=at)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def move_unit(
+    session: Session, district: str, case_id: uuid.UUID, unit: str | None, names: Sequence[str] = ("reply",)
+) -> None:
+    """Let running clocks measure another unit: the reply clock was started by intake and no dispatch resets it."""
     session.execute(
         text(
-            "UPDATE cases SET (due_at, due_clock, warned) = ("
-            " SELECT min(n.due_at), min(n.clock), coalesce(min(n.fired), 0) FROM ("
-            "  SELECT due_at, clock, fired FROM deadline"
-            "  WHERE district_code = :d AND case_id = :c AND stopped_at IS NULL ORDER BY due_at, id LIMIT 1) AS n) "
-            "WHERE district_code = :d AND id = :c"
+            "UPDATE deadline SET unit_code = :u WHERE district_code = :d AND case_id = :c "
+            "AND clock = ANY (:names) AND stopped_at IS NULL AND assignment_id IS NULL"
         ),
-        {"d": district, "c": case_id},
+        {"u": unit, "d": district, "c": case_id, "names": list(names)},
     )
+
+
+#: The nearest running clock of each case, ties by id. One that stands has no say unless it had expired before.
+_NEAREST = (
+    "UPDATE cases AS c SET due_at = n.due_at, due_clock = n.clock, warned = coalesce(n.fired, 0) "
+    "FROM unnest(CAST(:cases AS uuid[])) AS s(id) LEFT JOIN LATERAL ("
+    " SELECT due_at, clock, fired FROM deadline WHERE district_code = :d AND case_id = s.id AND stopped_at IS NULL"
+    " AND (held_at IS NULL OR due_at <= held_at) ORDER BY due_at, id LIMIT 1) AS n ON true "
+    "WHERE c.district_code = :d AND c.id = s.id"
+)
+
+
+def copy_nearest(session: Session, district: str, *cases: uuid.UUID) -> None:
+    """Copy the nearest running deadline and its colour to the case rows, where worklists sort by it.
+
+    Writes; caller commits and holds the case rows.
+    """
+    if cases:
+        session.execute(text(_NEAREST), {"d": district, "cases": list(cases)})
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A level that one clock has reached."""
+    """A level that one clock has reached, or a rung that its expiry climbed."""
 
     case_id: uuid.UUID
     deadline_id: uuid.UUID
@@ -130,6 +451,10 @@ class Fired:
     #: HALF, NEAR or OVERDUE.
     level: int
     due_at: datetime
+    #: Who is told of an expiry: a rung of the ladder; empty for warnings.
+    told: str = ""
+    #: 1 for the rung at expiry, 2 for the next…; 0 for warnings.
+    rung: int = 0
 
 
 def due_cases(session: Session, district: str, *, at: datetime, limit: int) -> list[uuid.UUID]:
@@ -149,21 +474,48 @@ def due_cases(session: Session, district: str, *, at: datetime, limit: int) -> l
     return list(found.scalars())
 
 
-def fire(session: Session, district: str, cases: Sequence[uuid.UUID], *, at: datetime) -> list[Fired]:
-    """Advance every due clock of locked cases to the level it has reached and return those levels, each once.
+def fire(session: Session, book: "Rulebook", cases: Sequence[uuid.UUID], *, at: datetime) -> list[Fired]:
+    """Advance every due clock of locked cases by one announcement and return those, each once.
 
-    A clock that passed two levels since the last sweep announces the higher only. Writes; caller commits.
+    A clock that passed two warnings since the last sweep announces the higher only; an expiry climbs one rung at a
+    time, and each rung has its limit from the moment the one before it was told. Writes; caller commits.
     """
     if not cases:
         return []
     rows = session.execute(
         text(
-            "UPDATE deadline SET fired = CASE WHEN due_at <= :at THEN 3 WHEN near_at <= :at THEN 2 ELSE 1 END, "
-            "rung = CASE WHEN due_at <= :at THEN 1 ELSE 0 END, "
-            "next_at = CASE WHEN due_at <= :at THEN NULL WHEN near_at <= :at THEN due_at ELSE near_at END "
-            "WHERE district_code = :d AND case_id = ANY (:cases) AND next_at <= :at "
-            "RETURNING case_id, id, clock, unit_code, fired, due_at"
+            "SELECT case_id, id, clock, unit_code, fired, rung, due_at, near_at FROM deadline "
+            "WHERE district_code = :d AND case_id = ANY (:cases) AND next_at <= :at AND stopped_at IS NULL "
+            "AND held_at IS NULL ORDER BY case_id, due_at, id"
         ),
-        {"d": district, "cases": list(cases), "at": at},
-    )
-    return [Fired(*row) for row in rows]
+        {"d": book.district, "cases": list(cases), "at": at},
+    ).all()
+    found: list[Fired] = []
+    following: list[datetime | None] = []
+    for row in rows:
+        level = OVERDUE if row.due_at <= at else NEAR if row.near_at <= at else HALF
+        rung, told = 0, ""
+        if level == OVERDUE:
+            rung = row.rung + 1 if row.fired == OVERDUE else 1
+            told = book.ladder.told(rung, row.unit_code)
+            following.append(book.ladder.next_at(rung, row.unit_code, at, work=book.work))
+        else:
+            following.append(row.due_at if level == NEAR else row.near_at)
+        found.append(Fired(row.case_id, row.id, row.clock, row.unit_code, level, row.due_at, told, rung))
+    if found:
+        session.execute(
+            text(
+                "UPDATE deadline AS w SET fired = s.fired, rung = s.rung, next_at = s.next_at FROM unnest("
+                "CAST(:ids AS uuid[]), CAST(:fired AS int[]), CAST(:rungs AS int[]), CAST(:next AS timestamptz[])) "
+                "AS s(id, fired, rung, next_at) WHERE w.district_code = :d AND w.id = s.id"
+            ),
+            {
+                "d": book.district,
+                "ids": [one.deadline_id for one in found],
+                "fired": [one.level for one in found],
+                "rungs": [one.rung for one in found],
+                "next": following,
+            },
+        )
+    # A rung that a changed ladder does not have any more is told to nobody.
+    return [one for one in found if one.level != OVERDUE or one.told]

@@ -50,6 +50,9 @@ class Count(StrEnum):
     SAME_DAY = "sd"
 
 
+#: Counted without a calendar.
+_BY_CLOCK = (Count.AT_ONCE, Count.CLOCK_HOURS)
+
 _WORDS = {
     Count.AT_ONCE: N_("at once"),
     Count.WORKING_HOURS: N_("{count} working hours"),
@@ -100,6 +103,18 @@ class TraceStep:
     #: How long the clock ran on this day, and how long it stood although it would have run.
     ran: timedelta = timedelta(0)
     stood: timedelta = timedelta(0)
+    #: 0 for the limit itself, 1 for the first extension, and so on.
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeUsed:
+    """A year's notice 放假安排 that a deadline was counted by."""
+
+    year: int
+    #: As published; empty where no notice is loaded and weekends alone were counted.
+    source: str
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,27 @@ class Due:
     limit: Limit
     work: WorkTime = field(repr=False, compare=False)
     pauses: tuple[tuple[datetime, datetime], ...] = field(default=(), repr=False)
+    extra: tuple[Limit, ...] = ()
+    #: Where the limit and each extension end; the last is `at`.
+    ends: tuple[datetime, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def counts_days_worked(self) -> bool:
+        """Whether the calendar has a say: not in limits that run round the clock."""
+        return any(part.count not in _BY_CLOCK for part in (self.limit, *self.extra))
+
+    @property
+    def notices_used(self) -> tuple[NoticeUsed, ...]:
+        """The notices that rule the days from the start to the deadline, in order of years; none round the clock."""
+        if not self.counts_days_worked:
+            return ()
+        calendar, used = self.work.calendar, {}
+        for offset in range((self.at.date() - self.start.date()).days + 1):
+            day = self.start.date() + timedelta(offset)
+            notice = calendar.notice_of(day)
+            year = notice.year if notice else day.year
+            used[year] = NoticeUsed(year, notice.source, notice.version) if notice else NoticeUsed(year, "")
+        return tuple(used[year] for year in sorted(used))
 
     @property
     def trace(self) -> tuple[TraceStep, ...]:
@@ -129,37 +165,103 @@ class Due:
         return warn_times(self.start, self.at, limit=self.limit, work=self.work, pauses=self.pauses)
 
 
-def due(start: datetime, limit: Limit, *, work: WorkTime, pauses: Pauses = ()) -> Due:
+def due(start: datetime, limit: Limit, *, work: WorkTime, pauses: Pauses = (), extra: Iterable[Limit] = ()) -> Due:
     """Return when a limit that starts at an aware moment runs out.
 
     pauses: spans in which the clock stood; each lengthens the limit by the time that would have counted, no more.
+    extra: extensions 延期 in the order they were granted; each begins where the one before it ends. Extensions of the
+    same kind as what they follow continue it, so that 5 and 3 working days are 8 working days, pauses or not.
     Raises Invalid on naive times and outside the calendar.
     Source of the counting in days: Civil Code 民法典 arts. 201 and 203 (the day itself does not count; a last day off
     moves to the next working day; the last day ends when business ends).
     """
-    begin, stops = china_time(start), tuple(pauses)
-    at = begin
+    begin, stops, more = china_time(start), tuple(pauses), tuple(extra)
+    at, before = _end(limit, begin, work=work, stops=stops), limit
+    ends = [at]
+    for part in more:
+        goes_on = part.count is before.count is Count.WORKING_DAYS
+        at, before = _end(part, at, work=work, stops=stops, goes_on=goes_on), part
+        ends.append(at)
+    counted = any(part.count not in _BY_CLOCK for part in (limit, *more))
+    provisional = counted and work.calendar.is_provisional(begin, at)
+    return Due(at, provisional, begin, limit, work, stops, more, tuple(ends))
+
+
+def _end(
+    limit: Limit,
+    begin: datetime,
+    *,
+    work: WorkTime,
+    stops: tuple[tuple[datetime, datetime], ...],
+    goes_on: bool = False,
+) -> datetime:
+    """Return where one limit ends that begins on China's clock; `goes_on`: its first day is not left out."""
     match limit.count:
         case Count.AT_ONCE:
-            pass
+            return begin
         case Count.CLOCK_HOURS:
-            at = _run(_CLOCK, _CLOCK.at(begin), limit.amount * HOUR_US, stops)
+            return _run(_CLOCK, _CLOCK.at(begin), limit.amount * HOUR_US, stops)
         case Count.NATURAL_DAYS:
-            midnight = _CLOCK.at(begin) - day_us(begin) + DAY_US
-            last = _run(_CLOCK, midnight, limit.amount * DAY_US - 1, stops).date()
-            at = work.moment((work.next_working_day(last) - FIRST).days, work.closes_us)
+            return work.moment((work.next_working_day(_last_day(limit, begin, stops)) - FIRST).days, work.closes_us)
         case Count.WORKING_HOURS:
-            at = _run(work, work.at(begin), limit.amount * HOUR_US, stops)
+            return _run(work, work.at(begin), limit.amount * HOUR_US, stops)
         case Count.WORKING_DAYS:
-            origin = _after_day(work, begin)
-            at = _run(work, origin, limit.amount * work.per_day, stops)
+            origin = work.at(begin) if goes_on else _after_day(work, begin)
+            return _run(work, origin, limit.amount * work.per_day, stops)
         case Count.SAME_DAY:
             origin = work.at(begin)
             rest = _after_day(work, begin) - origin
-            at = _run(work, origin, rest or work.per_day, stops)
-    counted = limit.count not in (Count.AT_ONCE, Count.CLOCK_HOURS)
-    provisional = counted and work.calendar.is_provisional(begin, at)
-    return Due(at, provisional, begin, limit, work, stops)
+            return _run(work, origin, rest or work.per_day, stops)
+
+
+def _last_day(limit: Limit, begin: datetime, stops: tuple[tuple[datetime, datetime], ...]) -> date:
+    """Return the last of some natural days, worked or not."""
+    midnight = _CLOCK.at(begin) - day_us(begin) + DAY_US
+    return _run(_CLOCK, midnight, limit.amount * DAY_US - 1, stops).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a clock's limits come to: the promised and the legal one side by side, and when to warn."""
+
+    #: The one that counts: the promise, unless the law's limit runs out before it.
+    found: Due
+    #: When 50 % and 80 % of it are used up.
+    half: datetime
+    near: datetime
+    at: datetime
+    #: Over a year without notice, either of the two.
+    provisional: bool
+    #: When the legal limit runs out; None where nothing shorter was promised.
+    legal_at: datetime | None = None
+    #: The promise, with its extensions, would lead past the law.
+    capped: bool = False
+
+
+def measured(
+    start: datetime,
+    limit: Limit,
+    *,
+    work: WorkTime,
+    legal: Limit | None = None,
+    pauses: Pauses = (),
+    extra: Iterable[Limit] = (),
+) -> Measured:
+    """Return the deadline of a clock with its warnings; `legal`: the law's limit beside a shorter promise.
+
+    Pauses stand for both; an extension lengthens the promise only, for a promise is not a law. Whichever runs out
+    first counts, so that no promise, extension or change of the calendar leads past the law.
+    """
+    stops = tuple(pauses)
+    found = due(start, limit, work=work, pauses=stops, extra=extra)
+    provisional, legal_at, capped = found.provisional, None, False
+    if legal is not None:
+        lawful = due(start, legal, work=work, pauses=stops)
+        provisional, legal_at = provisional or lawful.provisional, lawful.at
+        capped = lawful.at < found.at
+        found = lawful if capped else found
+    half, near, at = found.warn_times()
+    return Measured(found, half, near, at, provisional, legal_at, capped)
 
 
 def elapsed(start: datetime, now: datetime, *, limit: Limit, work: WorkTime, pauses: Pauses = ()) -> timedelta:
@@ -210,40 +312,56 @@ def _after_day(work: WorkTime, moment: datetime) -> int:
 
 
 def _trace(found: Due) -> tuple[TraceStep, ...]:
-    """Return the days from start to deadline. Their running times sum to the elapsed time of the whole."""
-    limit, work, calendar = found.limit, found.work, found.work.calendar
-    measure = _measure(limit, work)
-    spans = standing(measure, found.pauses)
-    by_day = limit.count in (Count.WORKING_DAYS, Count.NATURAL_DAYS)
-    last_counted = found.at.date()
-    if limit.count is Count.NATURAL_DAYS:
-        midnight = _CLOCK.at(found.start) - day_us(found.start) + DAY_US
-        last_counted = _CLOCK.when(advance(midnight, limit.amount * DAY_US - 1, spans)).date()
+    """Return the days from start to deadline, part by part. Their running times sum to the elapsed time of the whole.
+
+    A day on which one part ends and the next begins stands in both where the clock ran in both.
+    """
     steps: list[TraceStep] = []
-    for offset in range((found.at.date() - found.start.date()).days + 1):
-        day = found.start.date() + timedelta(offset)
-        midnight_after = datetime(day.year, day.month, day.day, tzinfo=found.at.tzinfo) + timedelta(1)
-        first = measure.at(max(found.start, midnight_after - timedelta(1)))
-        last = measure.at(min(found.at, midnight_after))
+    begin, before = found.start, None
+    for number, (limit, end) in enumerate(zip((found.limit, *found.extra), found.ends, strict=True)):
+        goes_on = before is limit.count is Count.WORKING_DAYS
+        days = _days(found, limit, begin, end, part=number, goes_on=goes_on)
+        if number:
+            days = [step for step in days if step.ran or step.day != begin.date()]
+        steps += days
+        begin, before = end, limit.count
+    return tuple(steps)
+
+
+def _days(found: Due, limit: Limit, start: datetime, end: datetime, *, part: int, goes_on: bool) -> list[TraceStep]:
+    """Return the days of one limit on the way."""
+    calendar, measure = found.work.calendar, _measure(limit, found.work)
+    spans = standing(measure, found.pauses)
+    by_day = limit.count in (Count.WORKING_DAYS, Count.NATURAL_DAYS) and not goes_on
+    last_counted = _last_day(limit, start, found.pauses) if limit.count is Count.NATURAL_DAYS else end.date()
+    steps: list[TraceStep] = []
+    for offset in range((end.date() - start.date()).days + 1):
+        day = start.date() + timedelta(offset)
+        midnight_after = datetime(day.year, day.month, day.day, tzinfo=end.tzinfo) + timedelta(1)
+        first = measure.at(max(start, midnight_after - timedelta(1)))
+        last = measure.at(min(end, midnight_after))
         paused = stood(spans, first, last)
         ran = last - first - paused
         why, name = calendar.why(day)
         counted = ran > 0 or limit.count is Count.AT_ONCE
         if by_day and offset == 0:
-            why, name, counted = N_("day of intake, not counted"), "", False
+            why = N_("day on which the extension begins, not counted") if part else N_("day of intake, not counted")
+            name, counted = "", False
         elif limit.count is Count.NATURAL_DAYS:
             counted = counted and day <= last_counted
-            if day > last_counted and day == found.at.date():
+            if day > last_counted and day == end.date():
                 why = N_("the last day was not worked, so the next working day is the last")
         elif measure is _CLOCK:
             why, name = N_("round the clock"), ""
-        steps.append(TraceStep(day, counted, why, name, timedelta(microseconds=ran), timedelta(microseconds=paused)))
-    return tuple(steps)
+        steps.append(
+            TraceStep(day, counted, why, name, timedelta(microseconds=ran), timedelta(microseconds=paused), part)
+        )
+    return steps
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    """One row of the limits table: the limit of a clock for a kind, an urgency and a category subtree."""
+    """One row of the limits table: the limit of a clock for a kind, an urgency, a category subtree, an item."""
 
     clock: str
     limit: Limit
@@ -252,36 +370,44 @@ class LimitRule:
     urgency: str = ""
     #: Prefix of category codes.
     category: str = ""
+    #: Prefix of codes of service items 事项编码.
+    item: str = ""
     #: Where it was written, for messages.
     id: str = ""
 
 
 class LimitTable:
-    """The limits of a district: the most specific row wins, by category, then urgency, then kind."""
+    """The limits of a district: the most specific row wins, by item, then category, urgency, kind."""
 
     def __init__(self, rules: Iterable[LimitRule]) -> None:
         self._rows: dict[str, list[LimitRule]] = {}
-        seen: set[tuple[str, str, str, str]] = set()
+        seen: set[tuple[str, ...]] = set()
         for rule in rules:
-            key = (rule.clock, rule.category, rule.urgency, rule.kind)
+            key = (rule.clock, rule.item, rule.category, rule.urgency, rule.kind)
             if key in seen:
                 raise Invalid("Two limits of {clock} are for the same matters: {id}.", clock=rule.clock, id=rule.id)
             seen.add(key)
             self._rows.setdefault(rule.clock, []).append(rule)
         for rows in self._rows.values():
-            rows.sort(key=lambda r: (-len(r.category), not r.urgency, not r.kind))
-            if rows[-1].category or rows[-1].urgency or rows[-1].kind:
-                raise Invalid("{clock} has no limit for matters that no row names.", clock=rows[-1].clock)
+            rows.sort(key=lambda r: (-len(r.item), -len(r.category), not r.urgency, not r.kind))
+            last = rows[-1]
+            if last.item or last.category or last.urgency or last.kind:
+                raise Invalid("{clock} has no limit for matters that no row names.", clock=last.clock)
 
     @property
     def clocks(self) -> frozenset[str]:
         """The clocks that have limits."""
         return frozenset(self._rows)
 
-    def limit(self, clock: str, *, kind: str = "", urgency: str = "", category: str = "") -> Limit:
+    def limit(self, clock: str, *, kind: str = "", urgency: str = "", category: str = "", item: str = "") -> Limit:
         """Return the limit of a clock; a kind such as `complex` or `enquiry`. Raises Invalid for an unknown clock."""
         for rule in self._rows.get(clock, ()):
-            if category.startswith(rule.category) and rule.urgency in ("", urgency) and rule.kind in ("", kind):
+            if (
+                item.startswith(rule.item)
+                and category.startswith(rule.category)
+                and rule.urgency in ("", urgency)
+                and rule.kind in ("", kind)
+            ):
                 return rule.limit
         raise Invalid("There is no limit for the clock {clock}.", clock=clock)
 
@@ -293,13 +419,13 @@ def read_limits(path: Path) -> list[LimitRule]:
         table.only("limits")
         table.need("limits")
         for number, row in enumerate(table.rows("limits"), start=1):
-            row.only("clock", "limit", "kind", "urgency", "category", "note")
+            row.only("clock", "limit", "kind", "urgency", "category", "item", "note")
             row.need("clock", "limit")
             try:
                 limit = Limit.parse(str(row["limit"]))
             except Invalid:
                 row.reject("{file}, line {line}: {limit} is no limit.", column="limit", limit=str(row["limit"]))
-            matters = {name: str(row.get(name, "")) for name in ("kind", "urgency", "category")}
+            matters = {name: str(row.get(name, "")) for name in ("kind", "urgency", "category", "item")}
             rules.append(LimitRule(str(row["clock"]), limit, **matters, id=f"default-{number}"))
     return rules
 

@@ -285,6 +285,8 @@ class Deadline(Base):
     #: The limit that the law sets where a shorter one was promised, and when it runs out.
     legal_limit: Mapped[str | None]
     legal_due_at: Mapped[datetime | None] = mapped_column(Instant)
+    #: The limit came with the clock (an item's promise, a granted span): a changed table of limits leaves it alone.
+    own_limit: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Pause(Base):
@@ -529,6 +531,53 @@ class LimitRule(Base):
     urgency: Mapped[str] = mapped_column(server_default="")
     category_code: Mapped[str] = mapped_column(server_default="")
     limit: Mapped[str]
+    #: Prefix of codes of service items; empty for all.
+    item: Mapped[str] = mapped_column(server_default="")
+
+
+class Job(Base):
+    """后台任务: long work in slices, each with its progress; whoever finds it goes on where the last one stopped."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
+        CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name="finished"),
+        # One at a time: whoever asks again while one waits is answered with that one.
+        Index(
+            "uq_job_waiting",
+            "district_code",
+            "kind",
+            unique=True,
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_job_newest", "district_code", "created_at"),
+    )
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    #: What is done: `dispatch.jobs.KINDS`.
+    kind: Mapped[str]
+    #: queued → running → done, failed or cancelled.
+    state: Mapped[str]
+    #: Things worked through, things there were to work through, and how many of them changed.
+    done: Mapped[int] = mapped_column(server_default=text("0"))
+    total: Mapped[int | None]
+    moved: Mapped[int] = mapped_column(server_default=text("0"))
+    #: Where the next slice begins; None before the first.
+    cursor: Mapped[str | None]
+    #: What it was asked for, in words with parameters: which notices, which rules.
+    why: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: How often it was asked while it waited or ran; asked again in mid-run, it begins anew at the end.
+    asked: Mapped[int] = mapped_column(server_default=text("1"))
+    asked_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    started_at: Mapped[datetime | None] = mapped_column(Instant)
+    finished_at: Mapped[datetime | None] = mapped_column(Instant)
+    #: Until when the worker that took it may be silent; afterwards another goes on.
+    leased_until: Mapped[datetime | None] = mapped_column(Instant)
+    #: Somebody pressed cancel; the next slice does not begin.
+    stop_asked: Mapped[bool] = mapped_column(server_default=text("false"))
+    error: Mapped[str | None]
 
 
 class CalendarNotice(Base):

@@ -3,6 +3,7 @@
 Everything here is data of the district, kept in memory by each process until `district.revision` grows.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session
 from core.errors import Invalid, NotFound
 from dispatch.calendar import NOTICES, Notice, OfficeHours, WorkCalendar, read_notice
 from dispatch.deadlines import Clock
-from dispatch.limits import Limit, LimitRule, LimitTable, default_limits, due
+from dispatch.ladder import Ladder, default_ladder, ladder_of
+from dispatch.limits import Limit, LimitRule, LimitTable, default_limits, measured
 from dispatch.models import CalendarNotice, RoutingRule
 from dispatch.models import LimitRule as LimitRow
 from dispatch.process import Process, process
@@ -48,6 +50,8 @@ class Rulebook:
     #: Working calendar and office hours together.
     work: WorkTime
     limits: LimitTable
+    #: Whom an expiry is told.
+    ladder: Ladder
     routing: RuleSet
     units: Mapping[str, Node]
     categories: Mapping[str, Node]
@@ -59,12 +63,55 @@ class Rulebook:
         """Return a process table; the newest version for new cases."""
         return process(name, version)
 
-    def clock(self, name: str, *, unit: str | None, kind: str, urgency: str, category: str, start: datetime) -> Clock:
-        """Return a clock that starts now, with its warnings, by the district's limits and calendar."""
-        limit = self.limits.limit(name, kind=kind, urgency=urgency, category=category)
-        found = due(start, limit, work=self.work)
-        half, near, at = found.warn_times()
-        return Clock(name, unit, str(limit), start, at, found.provisional, half, near)
+    def clock(
+        self,
+        name: str,
+        *,
+        unit: str | None,
+        kind: str,
+        urgency: str,
+        category: str,
+        start: datetime,
+        item: str = "",
+        limit: str | None = None,
+        legal: str | None = None,
+        assignment_id: uuid.UUID | None = None,
+    ) -> Clock:
+        """Return a clock that starts now, with its warnings, by the district's limits and calendar.
+
+        limit: overrides the table, such as an item's promise 承诺时限 or a granted span. legal: the law's limit beside
+        it 法定时限; left out where it is the promise itself. assignment_id: the share that the clock measures.
+        Raises Invalid for an unknown clock and for what is no limit.
+        """
+        chosen = (
+            Limit.parse(limit)
+            if limit
+            else self.limits.limit(name, kind=kind, urgency=urgency, category=category, item=item)
+        )
+        lawful = Limit.parse(legal) if legal else None
+        if lawful == chosen:
+            lawful = None
+        found = measured(start, chosen, work=self.work, legal=lawful)
+        return Clock(
+            name,
+            unit,
+            str(chosen),
+            start,
+            found.at,
+            found.provisional,
+            found.half,
+            found.near,
+            assignment_id=assignment_id,
+            legal=str(lawful) if lawful else None,
+            legal_due_at=found.legal_at,
+            own=bool(limit),
+        )
+
+    def limit_of(self, clock: str, *, kind: str, urgency: str, category: str, item: str = "") -> Limit | None:
+        """Return the limit of a clock, None where the table does not know the clock."""
+        if clock not in self.limits.clocks:
+            return None
+        return self.limits.limit(clock, kind=kind, urgency=urgency, category=category, item=item)
 
     def unit_name(self, code: str | None) -> str:
         """Return the name of a unit, its code where it is unknown, empty for none."""
@@ -150,7 +197,15 @@ def read_rulebook(session: Session, district: str) -> Rulebook:
         for r in session.scalars(select(RoutingRule).where(RoutingRule.district_code == district))
     ]
     limits = [
-        LimitRule(r.clock, Limit.parse(r.limit), kind=r.kind, urgency=r.urgency, category=r.category_code, id=r.id)
+        LimitRule(
+            r.clock,
+            Limit.parse(r.limit),
+            kind=r.kind,
+            urgency=r.urgency,
+            category=r.category_code,
+            item=r.item,
+            id=r.id,
+        )
         for r in session.scalars(select(LimitRow).where(LimitRow.district_code == district))
     ]
     hours = row.settings.get("office_hours")
@@ -162,6 +217,7 @@ def read_rulebook(session: Session, district: str) -> Rulebook:
         synthetic_join=row.synthetic_join,
         work=WorkTime(WorkCalendar.from_notices(notices(session)), OfficeHours.parse(hours) if hours else None),
         limits=LimitTable(limits) if limits else default_limits(),
+        ladder=ladder_of(row.settings["ladder"]) if row.settings.get("ladder") else default_ladder(),
         routing=RuleSet(
             rules, [Answers(u.code, u.kind, u.area_code, u.deputy_code or "", active=u.active) for u in units]
         ),

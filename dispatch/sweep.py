@@ -1,4 +1,4 @@
-"""The sweep 巡时: deadlines that have come announce themselves, once, and an expiry climbs the ladder's first rung.
+"""The sweep 巡时: deadlines that have come announce themselves, once, and expiries climb the ladder.
 
 Any number of sweepers may run, and any of them may die: each works in one transaction on rows that it has locked.
 """
@@ -7,47 +7,46 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from core.actor import system
 from core.errors import Invalid
 from core.ids import new_id
 from dispatch import deadlines
-from dispatch.actions import apply_due
-from dispatch.cases import append
-from dispatch.deadlines import OVERDUE, Fired
-from dispatch.limits import Limit, due
+from dispatch.deadlines import OVERDUE, Fired, apply_due, pauses_of, reckoned
+from dispatch.journal import append_many
 from dispatch.log import Line
 from dispatch.models import Case, Deadline, Outbox
 from dispatch.rulebook import Rulebook
 
-#: Who is told of an expiry first: the head of the unit that is measured; the district centre where it measures itself.
-_FIRST_RUNG = {True: "unit_head", False: "centre"}
+_SEEN = text(
+    "SELECT id, number, state, process, process_version FROM cases WHERE district_code = :d AND id = ANY (:ids)"
+)
 
 
-def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 200) -> int:
-    """Announce what is due in up to `limit` cases and return how many levels were reached.
+def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 500) -> int:
+    """Announce what is due in up to `limit` cases and return how many levels and rungs were reached.
 
-    Half and nearly due are outbox messages; an expiry is also an entry in the log, with the rung that was told. The
-    case's version stays, so that nobody's open page grows stale by a warning. Writes; caller commits.
+    Half and nearly due are outbox messages; an expiry, and each rung that it climbs later, is also an entry in the log
+    with whom it was told. The case's version stays, so that nobody's open page grows stale by a warning.
+    Raises Conflict, changing nothing, where the server's clock runs behind the log. Writes; caller commits.
     """
     district = book.district
     ids = deadlines.due_cases(session, district, at=at, limit=limit)
-    fired = deadlines.fire(session, district, ids, at=at)
+    fired = deadlines.fire(session, book, ids, at=at)
     if not fired:
         return 0
-    cases = {
-        case.id: case for case in session.scalars(select(Case).where(Case.district_code == district, Case.id.in_(ids)))
-    }
-    messages = []
+    seen = {row.id: row for row in session.execute(_SEEN, {"d": district, "ids": ids})}
+    program = system(district, "sweep")
+    lines, messages = [], []
     for found in fired:
-        case = cases[found.case_id]
-        told = _told(found)
+        case, told = seen[found.case_id], _told(found)
+        topic = "deadline.warned"
         if found.level == OVERDUE:
-            program = system(district, "sweep")
-            append(session, case, Line("overdue", program, at, at, case.state, case.state, told))
-        topic = "deadline.overdue" if found.level == OVERDUE else "deadline.warned"
+            action = "overdue" if found.rung == 1 else "escalated"
+            topic = f"deadline.{action}"
+            lines.append((case.id, Line(action, program, at, at, case.state, case.state, told)))
         messages.append(
             {
                 "district_code": district,
@@ -58,9 +57,8 @@ def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 200) -
                 "created_at": at,
             }
         )
-    session.flush()
-    for case_id in cases:
-        deadlines.copy_nearest(session, district, case_id)
+    append_many(session, district, lines, at=at)
+    deadlines.copy_nearest(session, district, *seen)
     session.execute(insert(Outbox), messages)
     return len(fired)
 
@@ -73,7 +71,7 @@ def _told(found: Fired) -> dict[str, Any]:
         "due_at": found.due_at.isoformat(),
     }
     if found.level == OVERDUE:
-        told["rung"] = _FIRST_RUNG[found.unit is not None]
+        told["rung"] = found.told
     return told
 
 
@@ -106,12 +104,11 @@ def recompute(
         if row.stopped_at is not None:
             continue
         try:
-            limit_now = Limit.parse(row.limit)
+            found = reckoned(row, pauses_of(session, district, [row.id])[row.id], book)
         except Invalid:  # a limit written by an older program; it keeps its date
             continue
-        found = due(row.started_at, limit_now, work=book.work)
         if found.at != row.due_at or found.provisional != row.provisional:
-            apply_due(session, row, row.limit, found, at=at, why={"calendar": "notices changed"})
+            apply_due(session, book, row, found, at=at, why={"calendar": "notices changed"})
             moved.add(row.case_id)
     session.flush()
     for case_id in sorted(moved):

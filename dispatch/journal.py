@@ -1,0 +1,101 @@
+"""Writes lines into the logs of cases: one at a time with an action, or many at once for the sweep.
+
+The only place that inserts into table `entry`. How a line is hashed and checked stands in `dispatch.log`.
+"""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+
+import orjson
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from core.errors import Conflict
+from dispatch.log import Line, as_columns, link
+from dispatch.models import Case, Entry
+from dispatch.words import N_
+
+#: A server whose clock was turned back must not write into a log that is ahead of it.
+CLOCK_BEHIND = N_("The clock of this server runs behind the log; nothing was changed.")
+
+_HEADS = text(
+    "SELECT c.id, c.entries, c.head_hash, e.recorded_at FROM cases AS c LEFT JOIN entry AS e "
+    "ON e.district_code = c.district_code AND e.case_id = c.id AND e.seq = c.entries "
+    "WHERE c.district_code = :d AND c.id = ANY (:cases)"
+)
+_APPEND = text(
+    "INSERT INTO entry (district_code, case_id, seq, action, actor_id, actor_name, actor_role, unit_code, happened_at, "
+    "recorded_at, late, state_before, state_after, data, prev_hash, hash) SELECT :d, s.* FROM unnest("
+    "CAST(:case_id AS uuid[]), CAST(:seq AS int[]), CAST(:action AS text[]), CAST(:actor_id AS uuid[]), "
+    "CAST(:actor_name AS text[]), CAST(:actor_role AS text[]), CAST(:unit_code AS text[]), "
+    "CAST(:happened_at AS timestamptz[]), CAST(:recorded_at AS timestamptz[]), CAST(:late AS boolean[]), "
+    "CAST(:state_before AS text[]), CAST(:state_after AS text[]), CAST(:data AS jsonb[]), "
+    "CAST(:prev_hash AS bytea[]), CAST(:hash AS bytea[])) AS s"
+)
+_MOVE_HEADS = text(
+    "UPDATE cases AS c SET entries = s.entries, head_hash = s.head FROM unnest("
+    "CAST(:cases AS uuid[]), CAST(:entries AS int[]), CAST(:heads AS bytea[])) AS s(id, entries, head) "
+    "WHERE c.district_code = :d AND c.id = s.id"
+)
+
+
+def append(session: Session, case: Case, line: Line) -> None:
+    """Add a line to the log of a locked case and move the head of its chain.
+
+    Raises Conflict where the server's clock runs behind the log. Writes; caller commits.
+    """
+    last = session.scalar(
+        select(Entry.recorded_at).where(
+            Entry.district_code == case.district_code, Entry.case_id == case.id, Entry.seq == case.entries
+        )
+    )
+    if last is not None and line.recorded_at < last:
+        raise Conflict(CLOCK_BEHIND)
+    columns = as_columns(case.entries + 1, line)
+    sealed = link(bytes(case.head_hash), columns)
+    keys = {"district_code": case.district_code, "case_id": case.id, "prev_hash": case.head_hash, "hash": sealed}
+    session.execute(insert(Entry), [columns | keys])
+    case.entries += 1
+    case.head_hash = sealed
+
+
+def append_many(session: Session, district: str, lines: Iterable[tuple[uuid.UUID, Line]], *, at: datetime) -> int:
+    """Add lines to the logs of many locked cases, in the order given, and return how many.
+
+    One read, one insert and one update, whatever the number. Case objects that the session holds are refreshed at their
+    next use. at: aware, the moment of recording. Raises Conflict, writing nothing, where the log of any of the cases is
+    ahead of `at`. Writes; caller commits.
+    """
+    wanted = list(lines)
+    if not wanted:
+        return 0
+    session.flush()
+    ids = list({case_id for case_id, _ in wanted})
+    heads: dict[uuid.UUID, tuple[int, bytes]] = {}
+    for row in session.execute(_HEADS, {"d": district, "cases": ids}):
+        if row.recorded_at is not None and at < row.recorded_at:
+            raise Conflict(CLOCK_BEHIND)
+        heads[row.id] = (row.entries, bytes(row.head_hash))
+    rows = []
+    for case_id, line in wanted:
+        entries, head = heads[case_id]
+        columns = as_columns(entries + 1, line)
+        sealed = link(head, columns)
+        columns["data"] = orjson.dumps(columns["data"]).decode()
+        rows.append(columns | {"case_id": case_id, "prev_hash": head, "hash": sealed})
+        heads[case_id] = (entries + 1, sealed)
+    session.execute(_APPEND, {"d": district} | {name: [row[name] for row in rows] for name in rows[0]})
+    session.execute(
+        _MOVE_HEADS,
+        {
+            "d": district,
+            "cases": list(heads),
+            "entries": [entries for entries, _ in heads.values()],
+            "heads": [head for _, head in heads.values()],
+        },
+    )
+    for held in session.identity_map.values():
+        if isinstance(held, Case) and held.id in heads:
+            session.expire(held, ["entries", "head_hash"])
+    return len(rows)
