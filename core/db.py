@@ -221,6 +221,20 @@ def actor_of(session: Session) -> Actor:
     return found
 
 
+@contextmanager
+def acting_as(session: Session, actor: Actor) -> Iterator[None]:
+    """Let another actor, in practice the program, do what follows from an action in the same transaction.
+
+    Row policies see that actor until the block ends; whoever pinned a case pins it again afterwards.
+    """
+    before = actor_of(session)
+    session.flush()
+    _enter(session, actor, read_only=False)
+    yield
+    session.flush()
+    _enter(session, before, read_only=False)
+
+
 def pin_case(session: Session, case_id: uuid.UUID) -> None:
     """Let narrow roles (citizen, unit, grid worker) read the entries and reports of one case in this transaction.
 

@@ -8,25 +8,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from core.actor import Actor
+from core.actor import Actor, Role
 from core.datums import from_db, point, to_db
-from core.errors import Invalid
+from core.errors import Conflict, Forbidden, Invalid
 from core.ids import new_id
+from dispatch import deadlines
 from dispatch.calendar import china_time
-from dispatch.deadlines import move_unit
-from dispatch.limits import Due, due
-from dispatch.models import Assignment, Case, Deadline, DeadlineChange
+from dispatch.deadlines import Clock, move_unit, remeasure
+from dispatch.guards import ACTIVE, Look
+from dispatch.models import Assignment, Case
+from dispatch.process import Process, Step, process
 from dispatch.rulebook import Rulebook
 from grid.whereabouts import whereabouts
 
-_KINDS = ("complaint", "help", "enquiry", "suggestion", "praise")
-_URGENCIES = ("emergency", "utilities", "ordinary")
-_SERVICES = ("110", "119", "120", "122")
-#: The longest way down from lead to done; shares in these states still answer for the case.
-_ACTIVE = ("sent", "signed", "replied")
+#: Parts that end every share of a case, not only the one that is concerned.
+_ENDING = {"move": "moved", "return": "returned", "finish": "done"}
 
 
 @dataclass(slots=True)
@@ -40,6 +39,8 @@ class Change:
     actor: Actor
     at: datetime
     happened_at: datetime
+    #: The same case for guards.
+    look: Look
     fields: dict[str, Any]
     #: For the log entry.
     data: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +49,58 @@ class Change:
     clocks_touched: bool = False
     #: A second action in the same save, with its fields.
     follow_with: tuple[str, dict[str, Any]] | None = None
+    #: The share that the step is about, where it is not the lead's.
+    share: Assignment | None = None
+    #: Limits that the person or a plea sets instead of the table, by clock.
+    limits: dict[str, str] = field(default_factory=dict)
+    #: The longer limit of the law beside a promised one, by clock.
+    legal: dict[str, str] = field(default_factory=dict)
+    #: Clocks of single shares that start.
+    starting: list[Clock] = field(default_factory=list)
+    #: Clocks that the step stops.
+    stops: tuple[str, ...] = ()
+    #: Why held clocks stand.
+    pause_reason: str = ""
+
+    @property
+    def process(self) -> Process:
+        """The table that the case runs under."""
+        return self.look.process
+
+    @property
+    def limit_kind(self) -> str:
+        """The kind that the table of limits is asked with."""
+        return "complex" if self.case.complex else self.case.kind
+
+    def clock(self, name: str) -> Clock:
+        """Return a clock of the whole case that starts now."""
+        case = self.case
+        return self.book.clock(
+            name,
+            unit=case.unit_code if name in self.process.unit_clocks else None,
+            kind=self.limit_kind,
+            urgency=case.urgency,
+            category=case.category_code or "",
+            start=self.at,
+            limit=self.limits.get(name),
+            legal=self.legal.get(name),
+        )
+
+    def share_clocks(self, share: Any, unit: str, names: tuple[str, ...]) -> None:
+        """Let clocks of one share start with the step."""
+        case = self.case
+        self.starting += [
+            self.book.clock(
+                name,
+                unit=unit,
+                kind=self.limit_kind,
+                urgency=case.urgency,
+                category=case.category_code or "",
+                start=self.at,
+                assignment_id=share,
+            )
+            for name in names
+        ]
 
     def tally(self) -> dict[str, Any]:
         """Return what the kept counts need to know of the case as it is now."""
@@ -71,27 +124,11 @@ class Change:
         self.data[name] = {"old": old, "new": new}
 
 
-def _chosen(change: Change, name: str, allowed: tuple[str, ...]) -> str | None:
-    value = change.fields.get(name)
-    if value in (None, ""):
-        return None
-    if value not in allowed:
-        raise Invalid("{value} is no {name}.", field=name, value=str(value), name=name)
-    return str(value)
-
-
 def _number(fields: Mapping[str, Any], name: str) -> float:
     try:
         return float(fields[name])
     except (KeyError, TypeError, ValueError) as error:
         raise Invalid("{name} is not a number.", field=name, name=name) from error
-
-
-def _satisfaction(change: Change) -> int:
-    value = change.fields.get("satisfaction")
-    if str(value) not in ("1", "2", "3", "4", "5"):
-        raise Invalid("Satisfaction is a number from 1 to 5.", field="satisfaction")
-    return int(str(value))
 
 
 def _correct(change: Change) -> None:
@@ -104,14 +141,17 @@ def _correct(change: Change) -> None:
         change.note("category", case.category_code, category)
         case.category_code = change.book.checked_category(category)
         case.category_confidence, case.category_by = 1.0, "operator"
-    for name, allowed in (("kind", _KINDS), ("urgency", _URGENCIES)):
-        value = _chosen(change, name, allowed)
+    for name in ("kind", "urgency"):
+        value = fields.get(name)
         if value and value != getattr(case, name):
             change.note(name, getattr(case, name), value)
             setattr(case, name, value)
+    if fields.get("complex") and (fields["complex"] == "yes") != case.complex:
+        change.note("complex", "yes" if case.complex else "no", fields["complex"])
+        case.complex = fields["complex"] == "yes"
     if fields.get("lng") not in (None, "") or fields.get("lat") not in (None, ""):
         _place(change)
-    if change.data.keys() & {"category", "kind", "urgency"}:
+    if change.data.keys() & {"category", "kind", "urgency", "complex"}:
         _remeasure(change)
     if fields.get("unit"):
         change.follow_with = ("dispatch", {"unit": fields["unit"]})
@@ -141,65 +181,42 @@ def _place(change: Change) -> None:
 
 def _remeasure(change: Change) -> None:
     """Recompute running clocks whose limit depends on what was corrected, from where they started, with a diff."""
-    case, book = change.case, change.book
-    running = change.session.scalars(
-        select(Deadline).where(
-            Deadline.district_code == case.district_code, Deadline.case_id == case.id, Deadline.stopped_at.is_(None)
-        )
+    case = change.case
+    changed = remeasure(
+        change.session,
+        change.book,
+        case.id,
+        kind="complex" if case.complex else case.kind,
+        urgency=case.urgency,
+        category=case.category_code or "",
+        at=change.at,
+        why={"corrected": sorted(change.data)},
     )
-    for row in running:
-        limit = book.limits.limit(row.clock, kind=case.kind, urgency=case.urgency, category=case.category_code or "")
-        if str(limit) != row.limit:
-            apply_due(
-                change.session,
-                row,
-                str(limit),
-                due(row.started_at, limit, work=book.work),
-                at=change.at,
-                why={"corrected": sorted(change.data), "limit": [row.limit, str(limit)]},
-            )
-            change.clocks_touched = True
+    change.clocks_touched |= bool(changed)
 
 
-def apply_due(session: Session, row: Deadline, limit: str, found: Due, *, at: datetime, why: dict[str, Any]) -> None:
-    """Move a running deadline and keep the diff; warnings that lie ahead are armed again. Writes; caller commits."""
-    half, near, when = found.warn_times()
-    announced = row.fired == 3
-    session.execute(
-        insert(DeadlineChange),
-        [
-            {
-                "district_code": row.district_code,
-                "id": new_id(),
-                "case_id": row.case_id,
-                "deadline_id": row.id,
-                "changed_at": at,
-                "old_due_at": row.due_at,
-                "new_due_at": when,
-                "why": why,
-            }
-        ],
-    )
-    row.limit, row.due_at, row.half_at, row.near_at, row.provisional = limit, when, half, near, found.provisional
-    row.fired = 3 if when <= at else 2 if near <= at else 1 if half <= at else 0
-    # Levels already passed are not announced again; an expiry that the move brought about is, by the next sweep.
-    row.next_at = when if near <= at else near if half <= at else half
-    if announced and when <= at:
-        row.next_at = None
+def assign_to(change: Change, unit: object, *, again: bool) -> None:
+    """Give the case to a lead unit: the shares before it have ended; running clocks of the unit measure the new one.
 
-
-def _assign(change: Change, *, moved: bool) -> None:
-    """Give the case to a unit: the old share ends, a new one begins, the running reply clock measures the new unit."""
+    again: the case was with a unit already. Raises Invalid for an unknown unit and for the one that has it, Conflict
+    where the unit has returned the case before (units playing it to each other 踢皮球) and no arbiter decides.
+    """
     case, book = change.case, change.book
-    unit = book.checked_unit(change.fields.get("unit"))
-    if moved and unit == case.unit_code:
+    code = book.checked_unit(unit)
+    if again and code == case.unit_code:
         raise Invalid("The case is with this unit already.", field="unit")
-    areas = tuple(code for code in (case.town_code, case.community_code, case.cell_code) if code)
+    returned = any(s.unit_code == code and s.share == "lead" and s.state == "returned" for s in change.look.shares)
+    if returned and change.actor.role is not Role.SUPERVISOR:
+        raise Conflict(
+            "{unit} has returned this case already; refer it to the arbiter or choose another unit.",
+            unit=book.unit_name(code),
+        )
+    areas = tuple(area for area in (case.town_code, case.community_code, case.cell_code) if area)
     proposed = book.routing.assign(case.category_code, areas, case.received_at)
     why: dict[str, Any] = {"by": change.actor.name, "proposed": proposed.unit, **proposed.why}
-    if unit != proposed.unit:
-        why |= {"level": "person", "reason": change.fields.get("reason") or change.fields.get("note") or ""}
-    _end_shares(change, "moved")
+    if code != proposed.unit:
+        given = change.fields.get("reason") or change.fields.get("ruling") or change.fields.get("note") or ""
+        why |= {"level": "person", "reason": given}
     change.session.execute(
         insert(Assignment),
         [
@@ -207,7 +224,7 @@ def _assign(change: Change, *, moved: bool) -> None:
                 "district_code": case.district_code,
                 "id": new_id(),
                 "case_id": case.id,
-                "unit_code": unit,
+                "unit_code": code,
                 "share": "lead",
                 "state": "sent",
                 "why": why,
@@ -215,93 +232,120 @@ def _assign(change: Change, *, moved: bool) -> None:
             }
         ],
     )
-    change.data |= {"unit": unit, "from_unit": case.unit_code, "why": why}
-    case.unit_code = unit
-    if unit not in case.unit_codes:
-        case.unit_codes = [*case.unit_codes, unit]
-    _measure_unit(change)
+    change.data |= {"unit": code, "from_unit": case.unit_code, "why": why}
+    case.unit_code = code
+    if code not in case.unit_codes:
+        case.unit_codes = [*case.unit_codes, code]
+    measure_unit(change)
 
 
-def _measure_unit(change: Change) -> None:
-    move_unit(change.session, change.book.district, change.case.id, change.case.unit_code)
-
-
-def _share(change: Change, **values: Any) -> None:
-    """Change the active share of the lead unit."""
+def measure_unit(change: Change) -> None:
+    """Let the running clocks of the lead unit measure the one that the case is with now; none is reset by that."""
     case = change.case
-    change.session.execute(
-        update(Assignment)
-        .where(
-            Assignment.district_code == case.district_code,
-            Assignment.case_id == case.id,
-            Assignment.share == "lead",
-            Assignment.state.in_(_ACTIVE),
-        )
-        .values(**values)
-    )
+    # A clock that the step stops is history of the unit that it measured.
+    going_on = [name for name in change.process.unit_clocks if name not in change.stops]
+    move_unit(change.session, change.book.district, case.id, case.unit_code, going_on)
+    order = change.look.supervision
+    if order is not None and case.unit_code:
+        order.unit_code = case.unit_code
 
 
-def _end_shares(change: Change, state: str) -> None:
-    case = change.case
-    change.session.execute(
-        update(Assignment)
-        .where(
-            Assignment.district_code == case.district_code,
-            Assignment.case_id == case.id,
-            Assignment.state.in_(_ACTIVE),
-        )
-        .values(state=state, ended_at=change.at)
+def find_share(change: Change, step: Step) -> None:
+    """Set the share that a step is about: the acting unit's own, or that of the unit it names.
+
+    Raises Forbidden where the unit has none, Invalid where the unit named has none.
+    """
+    if step.who == "share":
+        change.share = change.look.share_of(change.actor.unit)
+        if change.share is None:
+            raise Forbidden("The case is with another unit now.")
+    elif step.action in ("withdraw_unit", "replace_unit", "share_rework"):
+        change.share = change.look.share_of(change.book.checked_unit(change.fields.get("unit")))
+        if change.share is None:
+            raise Invalid("This unit has no share in the case that could be changed.", field="unit")
+
+
+def take_part(change: Change, step: Step) -> None:
+    """Move the shares that a step concerns along the process `assignment`, and stop their own clocks with them.
+
+    Without a named share it is the lead's; where that ends, every other share ends with it.
+    """
+    if not step.part:
+        return
+    if change.share is not None:
+        concerned = [change.share]
+    elif step.part in _ENDING:
+        concerned = [s for s in change.look.shares if s.state in ACTIVE]
+    else:
+        concerned = [s for s in change.look.shares if s.state in ACTIVE and s.share == "lead"]
+    for share in concerned:
+        # What ends with the lead's share is taken back, whatever became of the lead's.
+        beside = change.share is None and share.share != "lead" and step.part == "return"
+        part = process("assignment").step_for("move" if beside else step.part, share.state)
+        share.state = part.target
+        if part.target == "signed" and share.signed_at is None:
+            share.signed_at = change.at
+        if part.target in ("returned", "moved", "done"):
+            share.ended_at = change.at
+        if share.share != "lead":
+            _stop_share_clocks(change, share, part.target)
+
+
+def _stop_share_clocks(change: Change, share: Assignment, state: str) -> None:
+    met = {"signed": ("share_sign",), "replied": ("share_sign", "share_reply")}.get(state)
+    names, void = (met, False) if met else (("share_sign", "share_reply"), True)
+    deadlines.stop(
+        change.session,
+        change.book.district,
+        change.case.id,
+        names,
+        at=change.at,
+        void=void,
+        assignment_id=share.id,
     )
+    change.clocks_touched = True
+
+
+def _dispatch(change: Change) -> None:
+    from dispatch.roads import add_share
+
+    assign_to(change, change.fields["unit"], again=False)
+    for unit in change.fields.get("assist", ()):
+        add_share(change, unit, task=str(change.fields.get("note") or ""))
 
 
 def _return(change: Change) -> None:
     if change.fields.get("suggested_unit"):
         change.book.checked_unit(change.fields["suggested_unit"])
-    _end_shares(change, "returned")
     change.data["from_unit"] = change.case.unit_code
     change.case.unit_code = None
     change.case.returns += 1
-    _measure_unit(change)
+    measure_unit(change)
 
 
 def _reply(change: Change) -> None:
-    change.case.answer = str(change.fields["answer"]).strip()
-    _share(change, state="replied")
+    change.case.answer = change.fields["answer"]
 
 
-def _called_back(change: Change) -> None:
-    change.case.satisfaction = _satisfaction(change)
-    _end_shares(change, "done")
-
-
-def _rework(change: Change) -> None:
-    change.case.satisfaction = _satisfaction(change)
-    _share(change, state="signed")
+def _rated(change: Change) -> None:
+    change.case.satisfaction = int(change.fields["satisfaction"])
 
 
 def _reopen(change: Change) -> None:
     change.case.unit_code = None
     change.case.satisfaction = None
+    change.case.bound = False
 
 
-def _hand_over(change: Change) -> None:
-    _chosen(change, "service", _SERVICES)
-    _end_shares(change, "moved")
-
-
-#: Action → its effect; actions without one change nothing but the log.
+#: Action → its effect; actions without one change nothing but the log. Shares move by the step's `part`.
 HANDLERS: Mapping[str, Callable[[Change], None]] = {
     "correct": _correct,
-    "dispatch": lambda change: _assign(change, moved=False),
-    "redispatch": lambda change: _assign(change, moved=True),
+    "dispatch": _dispatch,
+    "redispatch": lambda change: assign_to(change, change.fields["unit"], again=True),
     "return": _return,
-    "sign": lambda change: _share(change, state="signed", signed_at=change.at),
     "reply": _reply,
-    "callback": _called_back,
-    "rework": _rework,
-    "close": lambda change: _end_shares(change, "done"),
-    "rate": lambda change: setattr(change.case, "satisfaction", _satisfaction(change)),
+    "callback": _rated,
+    "rework": _rated,
+    "rate": _rated,
     "reopen": _reopen,
-    "hand_over": _hand_over,
-    "withdraw": lambda change: _end_shares(change, "moved"),
 }

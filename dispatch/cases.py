@@ -10,26 +10,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from core.actor import Role
-from core.db import actor_of, pin_case
-from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.actor import Role, system
+from core.db import acting_as, actor_of, pin_case
+from core.errors import Conflict, Forbidden, NotFound
 from core.ids import new_id
-from dispatch import deadlines
-from dispatch.actions import HANDLERS, Change
+from dispatch import deadlines, journal
+from dispatch.actions import HANDLERS, Change, find_share, take_part
 from dispatch.calendar import china_time
+from dispatch.fields import check
+from dispatch.guards import GUARDS, Look
 from dispatch.limits import due
-from dispatch.log import Line, as_columns, checked_times, link
-from dispatch.models import Case, Entry, Outbox
-from dispatch.process import Step, check_fields, permit
+from dispatch.log import Line, checked_times, late_after
+from dispatch.models import Case, Outbox
+from dispatch.process import Step, permit
+from dispatch.roads import ROADS, lapse_plea, lapse_supervision, tell_merged
 from dispatch.rulebook import Rulebook
 
-#: What a step's `may: [place]` stands for in a form.
-_PLACE = ("lng", "lat", "datum", "place_name")
-#: Fields that every step understands.
-_ALWAYS = ("reason", "note")
+#: Clocks of single shares; they start and stop with their share.
+_SHARE_CLOCKS = ("share_sign", "share_reply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,124 +88,152 @@ def act(
         )
     # The row was seen through its own policy; its log and shares may be read now.
     pin_case(session, case.id)
-    change = Change(session, book, case, actor, at, checked_times(happened_at, at), dict(fields or {}))
+    look = Look(session, book, case, book.process(case.process, case.process_version), actor, at)
+    change = Change(session, book, case, actor, at, checked_times(happened_at, at), look, dict(fields or {}))
     _take(change, action)
     following = change.follow_with
     if following:
         change.fields, change.follow_with = following[1], None
         _take(change, following[0])
     case.version += 1
-    deadlines_changed = change.clocks_touched
+    clocks_touched = change.clocks_touched
     session.flush()
-    if deadlines_changed:
+    if clocks_touched:
         deadlines.copy_nearest(session, book.district, case.id)
     _publish(change)
-    return Done(case.id, case.number, case.state, case.version, case.entries)
+    done = Done(case.id, case.number, case.state, case.version, case.entries)
+    _tell_merged(change)
+    return done
+
+
+def offered(session: Session, book: Rulebook, case_id: uuid.UUID, *, at: datetime) -> tuple[Step, ...]:
+    """Return the steps that the session's actor may take on a case now, in the table's order: buttons and choices.
+
+    What a guard would refuse is left out. Raises NotFound for a case that the actor may not see. Reads; pins the case.
+    """
+    actor = actor_of(session)
+    case = session.scalar(select(Case).where(Case.district_code == book.district, Case.id == case_id))
+    if case is None:
+        raise NotFound("There is no such case.")
+    pin_case(session, case.id)
+    look = Look(session, book, case, book.process(case.process, case.process_version), actor, at)
+    return tuple(step for step in look.process.offered(case.state, actor.role) if _possible(look, step))
+
+
+def _possible(look: Look, step: Step) -> bool:
+    try:
+        _permit(look, step)
+    except (Conflict, Forbidden):
+        return False
+    return True
 
 
 def _take(change: Change, action: str) -> None:
-    """Apply one step: permission, fields, the action's own effect, clocks, state, log entry, outbox topics."""
-    case, book = change.case, change.book
-    process = book.process(case.process, case.process_version)
-    step = process.step_for(action, case.state)
-    _permit(change, step)
-    _check_known(step, change.fields)
-    check_fields(step, change.fields)
-    change.data = {name: value for name, value in change.fields.items() if value not in (None, "")}
-    handler = HANDLERS.get(action)
+    """Apply one step: permission, fields, the action's own effect, shares, clocks, state, log entry, outbox topics."""
+    case, look = change.case, change.look
+    step = look.process.step_for(action, case.state)
+    _permit(look, step)
+    known = look.process.fields(step, case.kind)
+    if action == "correct":
+        # With a unit the corrected case is dispatched in the same save.
+        known = (*known, "unit")
+    needed = (*look.process.needs(step, case.kind), *(("reason",) if step.reason_required else ()))
+    change.fields = check(change.fields, needed=needed, known=known, action=action)
+    change.data = dict(change.fields)
+    change.stops = step.stops
+    find_share(change, step)
+    take_part(change, step)
+    handler = HANDLERS.get(action) or ROADS.get(action)
     if handler:
         handler(change)
     before = case.state
-    deadlines.stop(change.session, book.district, case.id, step.stops, at=change.at, void=step.outcome == "void")
-    deadlines.start(
-        change.session,
-        book.district,
-        case.id,
-        [
-            book.clock(
-                name,
-                unit=case.unit_code if name in ("sign", "reply") else None,
-                kind=case.kind,
-                urgency=case.urgency,
-                category=case.category_code or "",
-                start=change.at,
-            )
-            for name in step.starts
-        ],
-    )
-    change.clocks_touched |= bool(step.stops or step.starts)
+    if case.plea and step.target != before:
+        lapse_plea(change)
+    final = look.process.state(step.target).final
+    if final and not look.process.state(before).final:
+        lapse_supervision(change)
+    _turn_clocks(change, step, final=final)
+    _settle(change, step)
+    change.topics += [(topic, change.told()) for topic in step.emits]
+    allowed = late_after(change.book.settings)
+    line = Line(action, change.actor, change.happened_at, change.at, before, case.state, change.data, allowed)
+    journal.append(change.session, case, line)
+
+
+def _turn_clocks(change: Change, step: Step, *, final: bool) -> None:
+    """Stop, hold, resume and start the clocks that a step names; a case at rest has none."""
+    session, district, case = change.session, change.book.district, change.case
+    session.flush()
+    # Clocks of single shares stop with their share, not by name.
+    own = [name for name in step.stops if name not in _SHARE_CLOCKS]
+    deadlines.stop(session, district, case.id, own, at=change.at, void=step.outcome == "void")
+    if final:
+        deadlines.stop(session, district, case.id, list(change.process.sides), at=change.at, void=True)
+    deadlines.hold(session, district, case.id, step.holds, at=change.at, reason=change.pause_reason)
+    deadlines.resume(session, change.book, case.id, step.resumes, at=change.at)
+    begun = [change.clock(name) for name in step.starts if name not in _SHARE_CLOCKS]
+    deadlines.start(session, district, case.id, [*begun, *change.starting])
+    change.clocks_touched |= bool(step.stops or step.starts or step.holds or step.resumes or final)
+    change.starting = []
+
+
+def _settle(change: Change, step: Step) -> None:
+    """Move the case to the step's target state, and note when it comes to rest or is taken up again."""
+    case = change.case
     case.state = step.target
-    was_open, case.open = case.open, process.state(step.target).open
+    was_open, case.open = case.open, change.process.state(step.target).open
     if was_open and not case.open:
         case.closed_at = change.at
         change.topics.append(("case.closed", change.tally()))
     elif case.open and not was_open:
         case.closed_at = None
         change.topics.append(("case.reopened", change.tally()))
-    change.topics += [(topic, change.told()) for topic in step.emits]
-    append(
-        change.session,
-        case,
-        Line(
-            action,
-            change.actor,
-            change.happened_at,
-            change.at,
-            before,
-            case.state,
-            change.data,
-        ),
+
+
+def _tell_merged(change: Change) -> None:
+    """Let the program do on merged cases what follows from a step on their main case, in the same transaction."""
+    if change.case.state == "merged":
+        # Nothing is merged into a merged case.
+        return
+    session, book, at = change.session, change.book, change.at
+    followers = tell_merged(change)
+    if not followers:
+        return
+    with acting_as(session, system(book.district, "merge")):
+        for key, action, fields in followers:
+            version = session.scalar(select(Case.version).where(Case.district_code == book.district, Case.id == key))
+            act(session, book, key, action, expected_version=version or 0, at=at, fields=fields)
+    pin_case(session, change.case.id)
+
+
+def _permit(look: Look, step: Step) -> None:
+    """Raise Forbidden or Conflict unless the actor may take the step on this case now."""
+    case, actor = look.case, look.actor
+    counted = step.cap is not None or step.caps
+    permit(
+        step,
+        actor.role,
+        times=look.taken.get(step.action, 0) if counted else 0,
+        own_times=look.taken_by_role.get(step.action, 0) if step.caps else 0,
+        cap=look.cap(step.action) if step.cap is not None else None,
     )
-
-
-def append(session: Session, case: Case, line: Line) -> None:
-    """Add a line to the log of a locked case and move the head of its chain. Writes; caller commits."""
-    last = session.scalar(
-        select(Entry.recorded_at).where(
-            Entry.district_code == case.district_code, Entry.case_id == case.id, Entry.seq == case.entries
-        )
-    )
-    if last is not None and line.recorded_at < last:
-        raise Conflict("The clock of this server runs behind the log; nothing was changed.")
-    columns = as_columns(case.entries + 1, line)
-    sealed = link(bytes(case.head_hash), columns)
-    keys = {"district_code": case.district_code, "case_id": case.id, "prev_hash": case.head_hash, "hash": sealed}
-    session.execute(insert(Entry), [columns | keys])
-    case.entries += 1
-    case.head_hash = sealed
-
-
-def _permit(change: Change, step: Step) -> None:
-    case, actor = change.case, change.actor
-    times = 0
-    if step.cap is not None:
-        times = (
-            change.session.scalar(
-                select(func.count()).where(
-                    Entry.district_code == case.district_code, Entry.case_id == case.id, Entry.action == step.action
-                )
-            )
-            or 0
-        )
-    permit(step, actor.role, times=times)
-    if actor.role is Role.UNIT and case.unit_code != actor.unit and step.action != "note":
+    if actor.role is Role.UNIT and not _its_own(look, step):
         raise Forbidden("The case is with another unit now.")
     if step.within and case.closed_at:
-        until = due(case.closed_at, step.within, work=change.book.work).at
-        if change.at > until:
+        until = due(case.closed_at, step.within, work=look.book.work).at
+        if look.at > until:
             raise Conflict("The time for this ran out on {day}.", day=china_time(until).date().isoformat())
+    for name in step.guards:
+        GUARDS[name](look)
 
 
-def _check_known(step: Step, fields: Mapping[str, Any]) -> None:
-    known = {*step.needs, *step.may, *_ALWAYS, *(_PLACE if "place" in step.may else ())}
-    if step.action == "correct":
-        # With a unit the corrected case is dispatched in the same save.
-        known.add("unit")
-    for name, value in fields.items():
-        if name not in known:
-            raise Invalid("The action {action} has no field {name}.", field=name, action=step.action, name=name)
-        if isinstance(value, str) and (len(value) > 5000 or "\x00" in value):
-            raise Invalid("{name} is too long or not text.", field=name, name=name)
+def _its_own(look: Look, step: Step) -> bool:
+    """Return whether a unit may take the step: as the lead, with a share of its own, or with any share ever."""
+    if step.who == "any":
+        return True
+    if step.who == "share":
+        return look.share_of(look.actor.unit) is not None
+    return look.case.unit_code == look.actor.unit
 
 
 def _publish(change: Change) -> None:

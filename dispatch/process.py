@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from core.actor import Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from dispatch.fields import FIELDS, expand
 from dispatch.limits import Limit
 from dispatch.tables import Row, parse_yaml, read_text
 
 FOLDER = Path(__file__).parent / "processes"
+#: Tables in the same folder that are no processes.
+_NO_PROCESS = ("limits.yaml", "ladder.yaml", "roads.yaml")
+#: Which unit may take a step; see `Step.who`.
+_WHO = ("lead", "share", "any")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,19 @@ class Step:
     reason_required: bool = False
     #: How often one case may go this way; None without end.
     cap: int | None = None
+    #: How often each role may take it on one case, where that is less: a citizen asks for rework once.
+    caps: Mapping[Role, int] = field(default_factory=dict)
     #: How long after the case came to rest the step is open; None without end.
     within: Limit | None = None
+    #: Conditions of `dispatch.guards` that the case has to meet, asked before the step is offered and under the lock.
+    guards: tuple[str, ...] = ()
+    #: Clocks that stand from here on, and held ones that run again.
+    holds: tuple[str, ...] = ()
+    resumes: tuple[str, ...] = ()
+    #: Which unit may take it: `lead`, one with a `share` that is no lead, or `any` that has had a share.
+    who: str = "lead"
+    #: What the share concerned does with it, an action of the process `assignment`; empty where no share changes.
+    part: str = ""
     #: What the action does, in one English sentence.
     meaning: str = ""
 
@@ -91,6 +108,14 @@ class Process:
     observers: frozenset[Role]
     #: What must never be possible, kept so that a later table cannot allow it by mistake.
     never: tuple[tuple[Role, str], ...] = ()
+    #: Clocks that run beside the case's own and end void with it: supervision, single shares, pleas.
+    sides: Mapping[str, str] = field(default_factory=dict)
+    #: Clock → action that the program takes when that clock runs out.
+    expiry: Mapping[str, str] = field(default_factory=dict)
+    #: Clocks that measure the lead unit; the others measure the district centre, or nobody.
+    unit_clocks: tuple[str, ...] = ("sign", "reply")
+    #: Action → kind of case → what the form asks besides the step's own needs.
+    forms: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     _index: Mapping[tuple[str, str], Step] = field(default_factory=dict, repr=False, compare=False)
 
     def state(self, name: str) -> State:
@@ -121,6 +146,14 @@ class Process:
         """Return what a role may do in a state, in the table's order: the buttons and the API's choices."""
         return tuple(step for step in self.steps if step.source == state and role in step.roles)
 
+    def needs(self, step: Step, kind: str) -> tuple[str, ...]:
+        """Return the fields that a step needs for a case of a kind: its own and those of the kind's form."""
+        return (*step.needs, *self.forms.get(step.action, {}).get(kind, ()))
+
+    def fields(self, step: Step, kind: str) -> tuple[str, ...]:
+        """Return every field that a step understands, needed ones first, then optional ones, then reason and note."""
+        return tuple(dict.fromkeys((*self.needs(step, kind), *step.may, "reason", "note")))
+
     @property
     def actions(self) -> tuple[str, ...]:
         """Every action, in the table's order."""
@@ -136,26 +169,22 @@ class Process:
         return next((step.label for step in self.steps if step.action == action), action)
 
 
-def permit(step: Step, role: Role, *, times: int = 0) -> None:
+def permit(step: Step, role: Role, *, times: int = 0, own_times: int = 0, cap: int | None = None) -> None:
     """Raise Forbidden unless the role may take the step, Conflict where the case has gone this way as often as allowed.
 
-    times: how often this action was already taken on this case (for steps with a cap).
+    times: how often this action was already taken on this case (for steps with a cap); own_times: how often by this
+    role; cap: the district's own number instead of the table's.
     """
     if role not in step.roles:
         raise Forbidden("{role} may not do this: {action}.", role=role.value, action=step.label)
-    if step.cap is not None and times >= step.cap:
+    most = step.cap if cap is None else cap
+    if most is not None and times >= most:
         raise Conflict(
-            "{action} was done {cap} times already; the district centre decides now.", action=step.label, cap=step.cap
+            "{action} was done {cap} times already; the district centre decides now.", action=step.label, cap=most
         )
-
-
-def check_fields(step: Step, given: Mapping[str, object]) -> None:
-    """Raise Invalid, naming the field, where a field that the step needs is missing or empty."""
-    needed = (*step.needs, "reason") if step.reason_required else step.needs
-    for name in needed:
-        value = given.get(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            raise Invalid("{name} is needed.", field=name, name=name)
+    own = step.caps.get(role)
+    if own is not None and own_times >= own:
+        raise Conflict("You may do this {cap} times only: {action}.", action=step.label, cap=own)
 
 
 @cache
@@ -163,7 +192,7 @@ def processes() -> Mapping[tuple[str, int], Process]:
     """Return every version of every process in `dispatch/processes/`, checked. Raises Invalid with file and line."""
     found: dict[tuple[str, int], Process] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        if path.name == "limits.yaml":
+        if path.name in _NO_PROCESS:
             continue
         for process in read_processes(path):
             found[process.name, process.version] = process
@@ -197,15 +226,17 @@ def parse_processes(text: str, *, file: str) -> list[Process]:
 
 _STEP_COLUMNS = (
     *("action", "label", "term", "from", "to", "roles", "needs", "may", "starts", "stops", "outcome"),
-    *("emits", "reason", "cap", "within", "meaning"),
+    *("emits", "reason", "cap", "caps", "within", "meaning", "guards", "holds", "resumes", "who", "part"),
+)
+_COLUMNS = (
+    *("process", "version", "kinds", "label", "initial", "starts", "clocks", "sides", "expiry", "unit_clocks", "forms"),
+    *("observers", "never", "states", "include", "steps"),
 )
 
 
 def _process(table: Row) -> Process:
-    table.only(
-        "process", "version", "kinds", "label", "initial", "starts", "clocks", "observers", "never", "states", "steps"
-    )
-    table.need("process", "version", "kinds", "label", "initial", "clocks", "states", "steps")
+    table.only(*_COLUMNS)
+    table.need("process", "version", "kinds", "label", "initial", "states", "steps")
     states: dict[str, State] = {}
     for row in table.rows("states"):
         row.only("name", "label", "term", "meaning", "open", "final")
@@ -216,10 +247,9 @@ def _process(table: Row) -> Process:
         states[name] = State(
             name, label, term, meaning, row.flag("open", otherwise=True), row.flag("final", otherwise=False)
         )
-    if not isinstance(table["clocks"], Row):
-        table.reject("{file}, line {line}: {column} must name each clock and what it measures.", column="clocks")
+    clocks, sides = _meanings(table, "clocks"), _meanings(table, "sides")
     steps: dict[tuple[str, str], Step] = {}
-    for row in table.rows("steps"):
+    for row in [*table.rows("steps"), *_included(table)]:
         for step in _steps(row, states):
             if (step.action, step.source) in steps:
                 row.reject(
@@ -227,7 +257,7 @@ def _process(table: Row) -> Process:
                     action=step.action,
                     state=step.source,
                 )
-            _check_step(row, step, states=states, clocks=table["clocks"])
+            _check_step(row, step, states=states, clocks=clocks | sides)
             steps[step.action, step.source] = step
     observers = frozenset(_role(table, name) for name in table.words("observers"))
     never: list[tuple[Role, str]] = []
@@ -244,7 +274,11 @@ def _process(table: Row) -> Process:
         starts=table.words("starts"),
         states=states,
         steps=tuple(steps.values()),
-        clocks={name: str(meaning) for name, meaning in table["clocks"].items()},
+        clocks=clocks,
+        sides=sides,
+        expiry=_meanings(table, "expiry"),
+        unit_clocks=table.words("unit_clocks") or ("sign", "reply"),
+        forms=_forms(table),
         observers=observers,
         never=tuple(never),
         _index=steps,
@@ -257,6 +291,65 @@ def _process(table: Row) -> Process:
             problems=" ".join(wrong),
         )
     return made
+
+
+def _meanings(table: Row, column: str) -> dict[str, str]:
+    found = table.get(column)
+    if found is None:
+        return {}
+    if not isinstance(found, Row):
+        table.reject("{file}, line {line}: {column} must name each clock and what it measures.", column=column)
+    return {name: str(meaning) for name, meaning in found.items()}
+
+
+def _forms(table: Row) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return what forms ask by action and kind of case."""
+    forms: dict[str, dict[str, tuple[str, ...]]] = {}
+    found = table.get("forms")
+    if found is None:
+        return forms
+    if not isinstance(found, Row) or not all(isinstance(kinds, Row) for kinds in found.values()):
+        table.reject("{file}, line {line}: {column} must be a list of rows.", column="forms")
+    for action, kinds in found.items():
+        kinds.only(*table.words("kinds"))
+        forms[action] = {kind: kinds.words(kind) for kind in kinds}
+    return forms
+
+
+@cache
+def _roads() -> Mapping[str, Row]:
+    """Return the roads that several processes share, by name and version."""
+    path = FOLDER / "roads.yaml"
+    found: dict[str, Row] = {}
+    for road in parse_yaml(read_text(path), file=path.name):
+        road.only("road", "steps")
+        road.need("road", "steps")
+        found[road.text("road")] = road
+    return found
+
+
+def _included(table: Row) -> Iterator[Row]:
+    """Return the rows of the roads that a table includes, with `$name` replaced by what the include says for name."""
+    for include in table.rows("include"):
+        include.need("road")
+        road = _roads().get(include.text("road"))
+        if road is None:
+            include.reject("{file}, line {line}: there is no road {road}.", road=include.text("road"))
+        for row in road.rows("steps"):
+            made = Row(row.file, row.line)
+            made.update({name: _filled(include, value) for name, value in row.items()})
+            yield made
+
+
+def _filled(include: Row, value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("$"):
+        if value[1:] not in include:
+            include.reject("{file}, line {line}: {column} is missing.", column=value[1:])
+        return include[value[1:]]
+    if isinstance(value, list):
+        filled = [_filled(include, item) for item in value]
+        return [item for part in filled for item in (part if isinstance(part, list) else [part])]
+    return value
 
 
 def _steps(row: Row, states: Mapping[str, State]) -> Iterator[Step]:
@@ -286,9 +379,24 @@ def _steps(row: Row, states: Mapping[str, State]) -> Iterator[Step]:
             emits=row.words("emits"),
             reason_required=row.flag("reason", otherwise=False),
             cap=row.whole("cap"),
+            caps=_caps(row),
+            guards=row.words("guards"),
+            holds=row.words("holds"),
+            resumes=row.words("resumes"),
+            who=row.text("who") or "lead",
+            part=row.text("part"),
             within=Limit.parse(str(within)) if within is not None else None,
             meaning=row.text("meaning"),
         )
+
+
+def _caps(row: Row) -> dict[Role, int]:
+    found = row.get("caps")
+    if found is None:
+        return {}
+    if not isinstance(found, Row) or not all(isinstance(most, int) and most > 0 for most in found.values()):
+        row.reject("{file}, line {line}: a cap must be at least 1.")
+    return {_role(row, name): int(most) for name, most in found.items()}
 
 
 def _role(row: Row, name: object) -> Role:
@@ -302,15 +410,20 @@ def _check_step(row: Row, step: Step, *, states: Mapping[str, State], clocks: It
     for state in (step.source, step.target):
         if state not in states:
             row.reject("{file}, line {line}: there is no state {state}.", state=state)
-    for clock in (*step.starts, *step.stops):
+    for clock in (*step.starts, *step.stops, *step.holds, *step.resumes):
         if clock not in clocks:
             row.reject("{file}, line {line}: there is no clock {clock}.", clock=clock)
     if step.outcome not in ("met", "void"):
         row.reject("{file}, line {line}: a stopped clock is met or void, not {outcome}.", outcome=step.outcome)
+    for name in expand((*step.needs, *step.may)):
+        if name not in FIELDS:
+            row.reject("{file}, line {line}: there is no field {name}.", name=name)
     if not step.roles:
         row.reject("{file}, line {line}: nobody may take the step {action}.", action=step.action)
     if step.cap is not None and step.cap < 1:
         row.reject("{file}, line {line}: a cap must be at least 1.")
+    if step.who not in _WHO:
+        row.reject("{file}, line {line}: a step is for the lead, a share or any unit, not for {who}.", who=step.who)
 
 
 def problems(found: Process) -> list[str]:
@@ -347,6 +460,12 @@ def problems(found: Process) -> list[str]:
         for clock in found.starts
         if clock not in found.clocks
     ]
+    for clock, action in found.expiry.items():
+        if clock not in found.clocks or not any(s.action == action and Role.SYSTEM in s.roles for s in found.steps):
+            wrong.append(f"The program cannot {action} when {clock} runs out.")
+    wrong += [
+        f"There is no action {action}, which has a form." for action in found.forms if action not in found.actions
+    ]
     return wrong + _clock_problems(found)
 
 
@@ -361,14 +480,21 @@ def _closure(start: AbstractSet[str], edges: Mapping[str, AbstractSet[str]]) -> 
 
 
 def running(found: Process) -> dict[str, set[frozenset[str]]]:
-    """Return, for every state that is reached, each set of clocks that may be running there."""
+    """Return, for every state that is reached, each set of the case's own clocks that may be running there.
+
+    A clock that is held stands in the set with a `-` before its name.
+    """
+    own = found.clocks.keys()
     seen: dict[str, set[frozenset[str]]] = {found.initial: {frozenset(found.starts)}}
     waiting = [(found.initial, frozenset(found.starts))]
     while waiting:
         name, clocks = waiting.pop()
         for step in found.steps:
             if step.source == name:
-                after = clocks.difference(step.stops).union(step.starts)
+                left = clocks.difference(step.stops, (f"-{clock}" for clock in step.stops))
+                left = frozenset(f"-{clock}" if clock in step.holds else clock for clock in left)
+                left = frozenset(clock[1:] if clock[1:] in step.resumes else clock for clock in left)
+                after = left.union(clock for clock in step.starts if clock in own)
                 if after not in seen.setdefault(step.target, set()):
                     seen[step.target].add(after)
                     waiting.append((step.target, after))
@@ -376,14 +502,17 @@ def running(found: Process) -> dict[str, set[frozenset[str]]]:
 
 
 def _clock_problems(found: Process) -> list[str]:
+    if not found.clocks:
+        # The small process of a share: its clocks are the case's.
+        return []
     wrong: list[str] = []
     for name, sets in running(found).items():
         state = found.states[name]
         if state.final:
             late = sorted({clock for clocks in sets for clock in clocks})
             wrong += [f"The clock {clock} still runs in the final state {name}." for clock in late]
-        elif frozenset() in sets:
+        elif any(all(clock.startswith("-") for clock in clocks) for clocks in sets):
             wrong.append(f"A case may wait in {name} with no clock running.")
     used = {clock for step in found.steps for clock in step.starts} | set(found.starts)
-    wrong += [f"The clock {clock} never starts." for clock in found.clocks if clock not in used]
-    return wrong
+    known = (*found.clocks, *found.sides)
+    return wrong + [f"The clock {clock} never starts." for clock in known if clock not in used]

@@ -1,0 +1,286 @@
+"""Conditions of steps 前置条件: what has to be so before a step may be taken, beyond state and role.
+
+Each is asked twice: when steps are offered, so that no button lies, and under the row lock, so that nobody is faster
+than the rule. Knows what hangs on a case; changes nothing. The process tables name them.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.actor import Actor, Role
+from core.errors import Conflict, Forbidden
+from dispatch.models import Assignment, Attachment, Case, Deadline, Entry, Plea, Supervision
+from dispatch.process import Process
+from dispatch.rulebook import Rulebook
+
+#: Shares in these states still answer for the case.
+ACTIVE = ("sent", "signed", "replied")
+#: How often, where the district says nothing: returns of one case, extensions of one case. *Default*.
+CAPS = {"return": 2, "extend_grant": 1}
+#: Levels of handling 四级: kind of unit → the kind above it.
+ABOVE = {"community": "town_office", "town_office": "centre"}
+
+
+@dataclass
+class Look:
+    """One case under one person's eyes, at one moment; what hangs on it is read when a guard asks, once."""
+
+    session: Session
+    book: Rulebook
+    #: The row; locked where a step is being taken.
+    case: Case
+    process: Process
+    actor: Actor
+    at: datetime
+
+    def _of_case(self, model: Any) -> tuple[Any, Any]:
+        return model.district_code == self.case.district_code, model.case_id == self.case.id
+
+    @cached_property
+    def plea(self) -> Plea | None:
+        """What the unit has asked and nobody decided yet."""
+        return self.session.scalar(select(Plea).where(*self._of_case(Plea), Plea.state == "asked"))
+
+    @cached_property
+    def supervision(self) -> Supervision | None:
+        """The order that runs."""
+        return self.session.scalar(
+            select(Supervision).where(*self._of_case(Supervision), Supervision.state.in_(("issued", "answered")))
+        )
+
+    @cached_property
+    def shares(self) -> Sequence[Assignment]:
+        """Every share there has been, in order."""
+        found = select(Assignment).where(*self._of_case(Assignment))
+        return self.session.scalars(found.order_by(Assignment.created_at, Assignment.id)).all()
+
+    @cached_property
+    def taken(self) -> Mapping[str, int]:
+        """How often each action was taken on the case."""
+        rows = self.session.execute(
+            select(Entry.action, func.count()).where(*self._of_case(Entry)).group_by(Entry.action)
+        )
+        return {action: int(count) for action, count in rows}
+
+    @cached_property
+    def taken_by_role(self) -> Mapping[str, int]:
+        """How often each action was taken on the case by the role that looks."""
+        rows = self.session.execute(
+            select(Entry.action, func.count())
+            .where(*self._of_case(Entry), Entry.actor_role == self.actor.role.value)
+            .group_by(Entry.action)
+        )
+        return {action: int(count) for action, count in rows}
+
+    @cached_property
+    def clocks(self) -> Sequence[Deadline]:
+        """The clocks that have not been stopped."""
+        return self.session.scalars(
+            select(Deadline).where(*self._of_case(Deadline), Deadline.stopped_at.is_(None)).order_by(Deadline.due_at)
+        ).all()
+
+    def share_of(self, unit: str) -> Assignment | None:
+        """Return the active share of a unit beside the lead's."""
+        return next(
+            (s for s in self.shares if s.unit_code == unit and s.share != "lead" and s.state in ACTIVE),
+            None,
+        )
+
+    def cap(self, action: str) -> int | None:
+        """Return how often the district lets an action be taken on one case; None where only the table says."""
+        named = self.book.settings.get("caps")
+        found = named.get(action) if isinstance(named, dict) else None
+        return found if isinstance(found, int) and found > 0 else CAPS.get(action)
+
+    def asks_for(self, setting: str) -> bool:
+        """Return whether the district's list of categories in a setting holds the case's category."""
+        prefixes = self.book.settings.get(setting) or ()
+        return any((self.case.category_code or "").startswith(str(prefix)) for prefix in prefixes)
+
+    def last(self, action: str) -> Entry | None:
+        """Return the last entry of an action."""
+        found = select(Entry).where(*self._of_case(Entry), Entry.action == action)
+        return self.session.scalar(found.order_by(Entry.seq.desc()).limit(1))
+
+
+def same_person(actor: Actor, known: uuid.UUID | None, name: str) -> bool:
+    """Return whether the actor is the person of a record: the same account, or the same name where there is none."""
+    return actor.id == known if actor.id or known else actor.name == name
+
+
+def _unbound(look: Look) -> None:
+    if look.case.bound:
+        raise Conflict("The arbiter has decided whose this case is; the decision binds.")
+
+
+def _ruling_stands(look: Look) -> None:
+    if look.case.bound and look.actor.role is not Role.SUPERVISOR:
+        raise Conflict("The arbiter has decided whose this case is; only the supervisor may send it elsewhere.")
+
+
+def _returns_used(look: Look) -> None:
+    cap = look.cap("return") or 0
+    if look.case.returns < cap:
+        raise Conflict("The case may still be returned; the arbiter is asked after {cap} returns.", cap=cap)
+
+
+def _no_plea(look: Look) -> None:
+    if look.case.plea:
+        raise Conflict("The unit has asked something already that is not decided yet.")
+
+
+def _in_time(look: Look) -> None:
+    if any(_expired(clock, look) for clock in look.clocks):
+        raise Conflict("The limit has run out; this had to be asked before.")
+
+
+def _expired(clock: Deadline, look: Look) -> bool:
+    measured = clock.clock in look.process.clocks and clock.unit_code == look.case.unit_code is not None
+    return measured and clock.held_at is None and clock.due_at <= look.at
+
+
+def _extension_left(look: Look) -> None:
+    granted = look.taken.get("extend_grant", 0)
+    cap = look.cap("extend_grant") or 1
+    if granted >= cap:
+        raise Conflict("This case was given more time {n} times already; that is the most.", n=granted)
+
+
+def _plea_of(kind: str) -> "Guard":
+    def guard(look: Look) -> None:
+        if look.case.plea != kind:
+            raise Conflict("The unit has not asked for this.")
+
+    return guard
+
+
+def _plea_any(look: Look) -> None:
+    if not look.case.plea:
+        raise Conflict("The unit has not asked for anything.")
+
+
+def _another_person(look: Look) -> None:
+    plea = look.plea
+    if plea is None:
+        return
+    if same_person(look.actor, plea.asked_by, plea.asked_name) or look.actor.unit == plea.unit_code:
+        raise Forbidden("Nobody grants to themselves what they asked for.")
+
+
+def _with_unit(look: Look) -> None:
+    if not look.case.unit_code:
+        raise Conflict("The case is with no unit at the moment.")
+
+
+def _not_supervised(look: Look) -> None:
+    if look.supervision is not None:
+        raise Conflict("A supervision of this case runs already.")
+
+
+def _supervision_in(state: str) -> "Guard":
+    def guard(look: Look) -> None:
+        if look.supervision is None or look.supervision.state != state:
+            raise Conflict("There is no supervision that waits for this.")
+
+    return guard
+
+
+def _joined(look: Look) -> None:
+    missing = [s.unit_code for s in look.shares if s.share != "lead" and s.needed and s.state in ("sent", "signed")]
+    if missing:
+        raise Conflict(
+            "The answer of {units} is still missing; the lead decides when all are in.",
+            units="、".join(look.book.unit_name(code) for code in missing),
+        )
+
+
+def _no_children(look: Look) -> None:
+    found = look.session.scalar(
+        select(func.count()).where(Case.district_code == look.case.district_code, Case.merged_into == look.case.id)
+    )
+    if found:
+        raise Conflict("Other cases were merged into this one; undo those merges first.")
+
+
+def _higher_level(look: Look) -> None:
+    if above(look.book, look.case.unit_code, look.case.town_code) is None:
+        raise Conflict("There is no level above this unit that a matter passes to.")
+
+
+def above(book: Rulebook, unit: str | None, town: str | None) -> str | None:
+    """Return the unit of the next level of handling: community → town office → district centre; None at the top."""
+    node = book.units.get(unit or "")
+    kind = ABOVE.get(node.kind) if node else None
+    while kind:
+        found = unit_of_level(book, kind, town if kind == "town_office" else "")
+        if found:
+            return found
+        kind = ABOVE.get(kind)
+    return None
+
+
+def unit_of_level(book: Rulebook, kind: str, area: str | None) -> str | None:
+    """Return the active unit of a kind that answers for an area (empty for the whole district); None for none."""
+    return next(
+        (
+            code
+            for code, unit in sorted(book.routing.units.items())
+            if unit.active and unit.kind == kind and unit.area == (area or "") and area is not None
+        ),
+        None,
+    )
+
+
+def _checked_on_site(look: Look) -> None:
+    if not look.asks_for("onsite"):
+        return
+    seen, answered = look.last("check"), look.last("reply")
+    if seen is None or (answered and seen.seq < answered.seq) or seen.data.get("checked") != "pass":
+        raise Conflict("Cases of this category are checked on site before they are closed.")
+
+
+def _shown_after(look: Look) -> None:
+    if not look.asks_for("photos"):
+        return
+    purposes = set(
+        look.session.scalars(
+            select(Attachment.purpose).where(
+                Attachment.district_code == look.case.district_code, Attachment.case_id == look.case.id
+            )
+        )
+    )
+    if "after" not in purposes or not purposes & {"before", "report"}:
+        raise Conflict("Cases of this category need a photo from before and one from after they are settled.")
+
+
+Guard = Callable[[Look], None]
+#: Name in the tables → condition; raises Conflict or Forbidden in words for whoever is refused.
+GUARDS: dict[str, Guard] = {
+    "unbound": _unbound,
+    "ruling_stands": _ruling_stands,
+    "returns_used": _returns_used,
+    "no_plea": _no_plea,
+    "in_time": _in_time,
+    "extension_left": _extension_left,
+    "plea_any": _plea_any,
+    "plea_extension": _plea_of("extension"),
+    "plea_pause": _plea_of("pause"),
+    "plea_park": _plea_of("park"),
+    "another_person": _another_person,
+    "with_unit": _with_unit,
+    "not_supervised": _not_supervised,
+    "supervision_issued": _supervision_in("issued"),
+    "supervision_answered": _supervision_in("answered"),
+    "joined": _joined,
+    "no_children": _no_children,
+    "higher_level": _higher_level,
+    "checked_on_site": _checked_on_site,
+    "shown_after": _shown_after,
+}
