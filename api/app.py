@@ -30,6 +30,7 @@ PAGES = (
     "api.pages.desk",
     "api.pages.unit",
     "api.pages.case",
+    "api.pages.supervise",
     "api.pages.map",
     "api.pages.accounts",
 )

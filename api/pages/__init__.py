@@ -38,6 +38,7 @@ NAV = (
     ("/progress", i18n.N_("Look up progress"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
+    ("/supervise", i18n.N_("Supervise"), ("supervisor",)),
     ("/cases", i18n.N_("Cases"), ("supervisor", "official", "grid_worker")),
     ("/map", i18n.N_("Map"), ("operator", "supervisor", "official", "unit", "grid_worker")),
     ("/accounts", i18n.N_("Accounts"), ("admin",)),
