@@ -431,6 +431,18 @@ def read_limits(path: Path) -> list[LimitRule]:
 
 
 @cache
+def _shipped() -> tuple[LimitRule, ...]:
+    return tuple(read_limits(Path(__file__).parent / "processes" / "limits.yaml"))
+
+
+@cache
 def default_limits() -> LimitTable:
-    """Return the limits shipped with the program; a district's own table replaces them."""
-    return LimitTable(read_limits(Path(__file__).parent / "processes" / "limits.yaml"))
+    """Return the limits shipped with the program; a district's own table replaces them, clock by clock."""
+    return LimitTable(_shipped())
+
+
+def with_defaults(rules: Iterable[LimitRule]) -> LimitTable:
+    """Return a district's limits, with the shipped ones for clocks that it does not name. Raises Invalid."""
+    own = list(rules)
+    named = {rule.clock for rule in own}
+    return LimitTable([*own, *(rule for rule in _shipped() if rule.clock not in named)])

@@ -17,7 +17,7 @@ from core.errors import Invalid, NotFound
 from dispatch.calendar import NOTICES, Notice, OfficeHours, WorkCalendar, read_notice
 from dispatch.deadlines import Clock
 from dispatch.ladder import Ladder, default_ladder, ladder_of
-from dispatch.limits import Limit, LimitRule, LimitTable, default_limits, measured
+from dispatch.limits import Limit, LimitRule, LimitTable, measured, with_defaults
 from dispatch.models import CalendarNotice, RoutingRule
 from dispatch.models import LimitRule as LimitRow
 from dispatch.process import Process, process
@@ -216,7 +216,7 @@ def read_rulebook(session: Session, district: str) -> Rulebook:
         fictional=row.fictional,
         synthetic_join=row.synthetic_join,
         work=WorkTime(WorkCalendar.from_notices(notices(session)), OfficeHours.parse(hours) if hours else None),
-        limits=LimitTable(limits) if limits else default_limits(),
+        limits=with_defaults(limits),
         ladder=ladder_of(row.settings["ladder"]) if row.settings.get("ladder") else default_ladder(),
         routing=RuleSet(
             rules, [Answers(u.code, u.kind, u.area_code, u.deputy_code or "", active=u.active) for u in units]
