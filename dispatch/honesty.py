@@ -70,15 +70,15 @@ def late_by_unit(session: Session, *, since: datetime, until: datetime) -> list[
     late = Entry.late == true()
     found: Any = session.execute(
         select(
-            func.coalesce(Entry.unit_code, ""),
+            Entry.unit_code,
             func.count(),
             func.count().filter(late),
             func.max(Entry.recorded_at - Entry.happened_at).filter(late),
         )
         .where(Entry.district_code == actor_of(session).district, Entry.recorded_at >= since, Entry.recorded_at < until)
-        .group_by(func.coalesce(Entry.unit_code, ""))
+        .group_by(Entry.unit_code)
     )
-    made = [Lateness(unit, entries, late_ones, worst) for unit, entries, late_ones, worst in found]
+    made = [Lateness(unit or "", entries, late_ones, worst) for unit, entries, late_ones, worst in found]
     return sorted(made, key=lambda one: (-one.late, -one.share, one.unit_code))
 
 
@@ -178,7 +178,7 @@ def by_rung(session: Session, *, at: datetime) -> dict[int, int]:
         .where(*_overdue(session, at))
         .group_by(Deadline.rung)
     )
-    return dict(session.execute(query).tuples().all())
+    return {rung: n for rung, n in session.execute(query)}  # noqa: C416  rows are no pairs to a type checker
 
 
 def _overdue(session: Session, at: datetime) -> tuple[ColumnElement[bool], ...]:
