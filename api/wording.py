@@ -80,6 +80,7 @@ ACTIONS: Mapping[str, str] = {
     "overdue": N_("Overdue"),
     "rate": N_("Rated by the resident"),
     "rework": N_("Not solved, sent back"),
+    "add": N_("Added by the resident"),
 }
 #: Names of fields as forms and process tables have them.
 FIELDS: Mapping[str, str] = {
