@@ -344,7 +344,8 @@ def _record(session: Session, override: Override, *, at: datetime) -> None:
         text(
             "INSERT INTO item_override (district_code, item_code, area_code, fields, source, recorded_at) VALUES"
             " (:d, :code, :area, CAST(:fields AS jsonb), :source, :at)"
-            " ON CONFLICT (district_code, item_code, area_code) DO UPDATE SET fields = EXCLUDED.fields, source = EXCLUDED.source, recorded_at = EXCLUDED.recorded_at"
+            " ON CONFLICT (district_code, item_code, area_code) DO UPDATE SET fields = EXCLUDED.fields,"
+            " source = EXCLUDED.source, recorded_at = EXCLUDED.recorded_at"
         ),
         {
             "d": actor_of(session).district,

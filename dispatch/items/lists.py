@@ -1,11 +1,12 @@
-"""The three lists 三单 (S2): what is refused, what must be granted, and how often is checked afterwards by credit class.
+"""The three lists 三单 (S2): what is refused, what must be granted, and the share checked afterwards by credit class.
 
 Entries are data of the district. `judge` is pure; `check` reads the entries and judges. What a case does with a verdict
 is the application's matter: it shows a negative entry with its refusal, and asks for a reason and a supervisor where a
 permitted item whose conditions are all met is refused (逢报必批).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,16 @@ CREDIT_CLASSES: Final = ("A", "B", "C", "D")
 UNCLASSED: Final = "B"
 #: Where no supervision entry speaks: the random check of S1, at least one in ten.
 DEFAULT_SHARE: Final = 10
-_RELATIONS: Final = ("eq", "ne", "in", "not_in", "lt", "le", "gt", "ge")
+_RELATIONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "in": lambda known, values: known in values,
+    "not_in": lambda known, values: known not in values,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
 _MOST: Final = 2000
 
 Scalar = str | int | float | bool
@@ -52,24 +62,10 @@ class Condition:
             return None
         known = facts[self.fact]
         if self.relation in ("in", "not_in"):
-            return (known in self.value) == (self.relation == "in")
-        if isinstance(known, str) != isinstance(self.value, str) or isinstance(known, bool) != isinstance(
-            self.value, bool
-        ):
+            return bool(_RELATIONS[self.relation](known, self.value))
+        if any(isinstance(known, kind) != isinstance(self.value, kind) for kind in (str, bool)):
             return None
-        match self.relation:
-            case "eq":
-                return known == self.value
-            case "ne":
-                return known != self.value
-            case "lt":
-                return bool(known < self.value)  # type: ignore[operator]  # of one kind, as asked above
-            case "le":
-                return bool(known <= self.value)  # type: ignore[operator]
-            case "gt":
-                return bool(known > self.value)  # type: ignore[operator]
-            case _:
-                return bool(known >= self.value)  # type: ignore[operator]
+        return bool(_RELATIONS[self.relation](known, self.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +169,7 @@ def check(session: Session, item: str, facts: Mapping[str, Scalar], *, credit: s
 
 
 def entries(session: Session, *, kind: str = "", item: str = "") -> list[Entry]:
-    """Return the entries of the district's lists by code, of one kind or about one item where these are given. Reads."""
+    """Return the entries of the district's lists by code, of one kind or about one item. Reads."""
     found = rows(
         session,
         "SELECT code, kind, title, basis, item_codes, conditions, shares, example FROM list_entry"
@@ -207,7 +203,8 @@ def load(session: Session, given: Sequence[Entry]) -> int:
     for entry in given:
         session.execute(
             text(
-                "INSERT INTO list_entry (district_code, code, kind, title, basis, item_codes, conditions, shares, example)"
+                "INSERT INTO list_entry"
+                " (district_code, code, kind, title, basis, item_codes, conditions, shares, example)"
                 " VALUES (:d, :code, :kind, :title, :basis, :items, CAST(:conditions AS jsonb), CAST(:shares AS jsonb),"
                 " :example) ON CONFLICT (district_code, code) DO UPDATE SET kind = EXCLUDED.kind,"
                 " title = EXCLUDED.title, basis = EXCLUDED.basis, item_codes = EXCLUDED.item_codes,"
