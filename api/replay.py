@@ -27,6 +27,8 @@ from core.datums import distance_m
 from core.db import snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid
 from dispatch.cases import act
+from dispatch.fields import FIELDS
+from dispatch.guards import unit_of_level
 from dispatch.opening import Placed
 from dispatch.rulebook import Rulebook
 from hotline.intake import Intake, Report
@@ -99,8 +101,11 @@ class _Played:
     case_id: uuid.UUID
     version: int
     unit: str
+    kind: str
     category: str | None
     areas: tuple[str, str, str]
+    #: Units that gave it back; it does not go to them again.
+    returned: set[str] = field(default_factory=set)
 
 
 @dataclass(order=True, slots=True)
@@ -156,7 +161,7 @@ class _Player:
             areas = (
                 (place.town_code or "", place.community_code or "", place.cell_code or "") if place else ("", "", "")
             )
-            self._plan(_Played(receipt.case_id, 1, receipt.unit_code or "", known.category, areas), at)
+            self._plan(_Played(receipt.case_id, 1, receipt.unit_code or "", known.kind, known.category, areas), at)
 
     def run(self, until: datetime) -> None:
         """Let demo people do what falls due up to a played time."""
@@ -202,23 +207,48 @@ class _Player:
         case, chance = event.case, self.random.random()
         unit = Actor(None, f"{self.book.unit_name(case.unit)}经办", Role.UNIT, self.book.district, unit=case.unit)
         if event.what == "dispatch":
-            case.unit = self.book.routing.assign(case.category, case.areas, event.at).unit
+            case.unit = self._next_unit(case, event.at)
             if self._act(self.operator, event, "dispatch", unit=case.unit):
                 self._later("sign", case, event.at, hours=(0.1, 5))
         elif event.what == "sign" and chance < _RETURNED:
             if self._act(unit, event, "return", **_RETURN):
+                case.returned.add(case.unit)
                 self._later("dispatch", case, event.at, hours=(0.5, 6))
         elif event.what == "sign":
             if self._act(unit, event, "sign"):
                 self._later("reply", case, event.at, hours=(2, 70))
         elif event.what == "reply":
-            if self._act(unit, event, "reply", answer=self.random.choice(_ANSWERS)):
+            if self._act(unit, event, "reply", **self._closing_form(case)):
                 self._later("callback", case, event.at, hours=(1, 30))
         elif chance < _DISSATISFIED:
             if self._act(self.operator, event, "rework", satisfaction="2", reason="市民表示问题仍未解决（演示）"):
                 self._later("reply", case, event.at, hours=(8, 60))
         else:
             self._act(self.operator, event, "callback", satisfaction=self.random.choice("3445555"))
+
+    def _next_unit(self, case: _Played, at: datetime) -> str:
+        """Return whom the desk asks next: the unit of the rules, then the town, then the centre."""
+        towns = unit_of_level(self.book, "town_office", case.areas[0])
+        centre = unit_of_level(self.book, "centre", "")
+        named = (self.book.routing.assign(case.category, case.areas, at).unit, towns, centre)
+        return next((code for code in named if code and code not in case.returned), case.unit)
+
+    def _closing_form(self, case: _Played) -> dict[str, str]:
+        """Return what a demo unit writes into its reply; what is not solved says why."""
+        draw = self.random.choices
+        filled = {
+            "truth": draw(("yes", "partly", "no"), (80, 14, 6))[0],
+            "duty": draw(("yes", "partly"), (94, 6))[0],
+            "contacted": draw(("yes", "unreachable", "unwanted"), (86, 9, 5))[0],
+            "solved": draw(("yes", "partly", "no"), (82, 12, 6))[0],
+        }
+        table = self.book.process("complaint")
+        asked = table.needs(table.step_for("reply", "signed"), case.kind)
+        form = {name: filled[name] for name in asked if name in filled}
+        form["answer"] = self.random.choice(_ANSWERS)
+        if form.get("solved") in ("partly", "no"):
+            form["unsolved_reason"] = draw(tuple(FIELDS["unsolved_reason"].choices))[0]
+        return form
 
     def _act(self, who: Actor, event: _Event, action: str, **fields: Any) -> bool:
         case = event.case

@@ -206,7 +206,7 @@ def assign_to(change: Change, unit: object, *, again: bool) -> None:
     if again and code == case.unit_code:
         raise Invalid("The case is with this unit already.", field="unit")
     returned = any(s.unit_code == code and s.share == "lead" and s.state == "returned" for s in change.look.shares)
-    if returned and change.actor.role is not Role.SUPERVISOR:
+    if returned and change.process.has_arbiter and change.actor.role is not Role.SUPERVISOR:
         raise Conflict(
             "{unit} has returned this case already; refer it to the arbiter or choose another unit.",
             unit=book.unit_name(code),

@@ -160,6 +160,11 @@ class Process:
         return tuple(dict.fromkeys(step.action for step in self.steps))
 
     @property
+    def has_arbiter(self) -> bool:
+        """Whether somebody decides where units do not agree; without one the desk is free to send a case back."""
+        return "arbitrate" in self.actions
+
+    @property
     def topics(self) -> frozenset[str]:
         """Every outbox topic that the process may write."""
         return frozenset(topic for step in self.steps for topic in step.emits)

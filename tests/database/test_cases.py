@@ -20,7 +20,7 @@ from dispatch.numbers import Numbers
 from dispatch.opening import NewCase, Opened, Placed, open_now
 from dispatch.rulebook import Rulebook, read_rulebook
 from tests import tiny
-from tests.builders import program
+from tests.builders import program, reply_fields
 
 pytestmark = pytest.mark.database
 
@@ -29,6 +29,7 @@ AT = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 OPERATOR = Actor(None, "李四", Role.OPERATOR, tiny.DISTRICT)
 STREETS = Actor(None, "王五", Role.UNIT, tiny.DISTRICT, unit=tiny.STREETS)
 WATER = Actor(None, "赵六", Role.UNIT, tiny.DISTRICT, unit=tiny.WATER)
+SUPERVISOR = Actor(None, "孙八", Role.SUPERVISOR, tiny.DISTRICT)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,13 @@ def do(book: Rulebook, who: Actor, case: Opened, action: str, version: int, *, a
         return act(session, book, case.case_id, action, expected_version=version, at=at, fields=fields).version
 
 
+def under(case: Opened, version: int) -> None:
+    """Put a new case under an earlier version of its process."""
+    change = text("UPDATE cases SET process_version = :v WHERE district_code = :d AND id = :c")
+    with transaction(program(tiny.DISTRICT)) as session:
+        session.execute(change, {"v": version, "d": tiny.DISTRICT, "c": case.case_id})
+
+
 def whole(case: Opened) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     key = {"d": tiny.DISTRICT, "c": case.case_id}
     with snapshot(program(tiny.DISTRICT)) as session:
@@ -79,7 +87,7 @@ def test_complaint_goes_from_intake_to_closed_and_its_chain_holds(book: Rulebook
     case = open_one(book)
     assert (case.state, case.unit_code) == ("dispatched", tiny.STREETS)
     version = do(book, STREETS, case, "sign", 1)
-    version = do(book, STREETS, case, "reply", version, answer="已清运。")
+    version = do(book, STREETS, case, "reply", version, **reply_fields(answer="已清运。"))
     do(book, OPERATOR, case, "callback", version, satisfaction="5")
     entries, clocks, row = whole(case)
     assert [e["action"] for e in entries] == ["receive", "dispatch", "sign", "reply", "callback"]
@@ -99,7 +107,7 @@ def test_reply_clock_starts_at_intake_and_neither_signing_nor_returning_moves_it
         "return",
         2,
         at=late,
-        reason_code="not_ours",
+        reason_code="not_our_duty",
         legal_basis="职责清单第三条",
         reason="不属我局",
     )
@@ -114,7 +122,7 @@ def test_stale_page_changes_nothing(book: Rulebook) -> None:
     case = open_one(book)
     do(book, STREETS, case, "sign", 1)
     with pytest.raises(Conflict):
-        do(book, STREETS, case, "reply", 1, answer="迟到的页面")
+        do(book, STREETS, case, "reply", 1, **reply_fields(answer="迟到的页面"))
     entries, _, row = whole(case)
     assert (len(entries), row["version"], row["answer"]) == (3, 2, None)
 
@@ -139,7 +147,7 @@ def test_two_at_once_give_one_success_and_one_conflict(book: Rulebook) -> None:
 def test_unit_cannot_close_its_own_case(book: Rulebook) -> None:
     case = open_one(book)
     do(book, STREETS, case, "sign", 1)
-    do(book, STREETS, case, "reply", 2, answer="好了")
+    do(book, STREETS, case, "reply", 2, **reply_fields(answer="好了"))
     for action in ("close", "callback", "rework"):
         with pytest.raises(Forbidden):
             do(book, STREETS, case, action, 3, satisfaction="5", reason="x")
@@ -160,15 +168,52 @@ def test_unit_that_lost_a_case_may_look_and_not_act(book: Rulebook) -> None:
         assert session.scalar(select(Case.unit_code).where(Case.id == case.case_id)) == tiny.WATER
 
 
-def test_third_return_is_refused_and_the_centre_decides(book: Rulebook) -> None:
+RETURN = {"reason_code": "not_our_duty", "legal_basis": "职责清单", "reason": "不属我局"}
+
+
+def test_third_return_is_refused_and_the_arbiter_is_asked(book: Rulebook) -> None:
     case, version = open_one(book), 1
-    given = {"reason_code": "not_ours", "legal_basis": "职责清单", "reason": "不属我局"}
-    for _ in range(2):
-        version = do(book, STREETS, case, "return", version, **given)
-        version = do(book, OPERATOR, case, "dispatch", version, unit=tiny.STREETS)
-    with pytest.raises(Conflict):
-        do(book, STREETS, case, "return", version, **given)
+    office = Actor(None, "钱七", Role.UNIT, tiny.DISTRICT, unit=tiny.WEST_OFFICE)
+    for unit, following in ((STREETS, tiny.WATER), (WATER, tiny.WEST_OFFICE)):
+        version = do(book, unit, case, "return", version, **RETURN)
+        version = do(book, OPERATOR, case, "dispatch", version, unit=following)
+    with pytest.raises(Conflict, match="2 times already"):
+        do(book, office, case, "return", version, **RETURN)
     assert whole(case)[2]["returns"] == 2
+    do(book, office, case, "dispute", version, **RETURN)
+    assert whole(case)[2]["state"] == "disputed"
+
+
+def test_unit_does_not_get_back_what_it_returned_unless_the_supervisor_says_so(book: Rulebook) -> None:
+    """踢皮球: units must not play a case to each other over the desk."""
+    case, version = open_one(book), 1
+    version = do(book, STREETS, case, "return", version, **RETURN)
+    with pytest.raises(Conflict, match="returned this case already"):
+        do(book, OPERATOR, case, "dispatch", version, unit=tiny.STREETS)
+    version = do(book, OPERATOR, case, "dispatch", version, unit=tiny.WATER)
+    with pytest.raises(Conflict, match="returned this case already"):
+        do(book, OPERATOR, case, "redispatch", version, unit=tiny.STREETS, reason="原单位")
+    do(book, SUPERVISOR, case, "redispatch", version, unit=tiny.STREETS, reason="督查核定")
+    assert whole(case)[2]["unit_code"] == tiny.STREETS
+
+
+def test_case_of_the_first_version_ends_under_the_first_version(book: Rulebook) -> None:
+    """A table in use is never changed: no closing form, no arbiter, and a unit may get back what it returned."""
+    case, version = open_one(book), 1
+    under(case, 1)
+    for _ in range(2):
+        version = do(book, STREETS, case, "return", version, **RETURN)
+        version = do(book, OPERATOR, case, "dispatch", version, unit=tiny.STREETS)
+    for action in ("return", "dispute"):
+        with pytest.raises((Conflict, NotFound)):
+            do(book, STREETS, case, action, version, **RETURN)
+    version = do(book, STREETS, case, "sign", version)
+    version = do(book, STREETS, case, "reply", version, answer="已清运。")
+    do(book, OPERATOR, case, "callback", version, satisfaction="5")
+    entries, clocks, row = whole(case)
+    assert verify(tiny.DISTRICT, case.case_id, entries, head=row["head_hash"]) is None
+    assert (row["state"], row["process_version"], row["due_at"]) == ("closed", 1, None)
+    assert all(c["stopped_at"] for c in clocks)
 
 
 def test_place_category_and_unit_in_one_save_route_once(book: Rulebook) -> None:
@@ -204,7 +249,7 @@ def test_place_category_and_unit_in_one_save_route_once(book: Rulebook) -> None:
         ({"lng": 113.005, "lat": 23.005}, "datum"),
         ({"lng": 116.4, "lat": 39.9, "datum": "WGS84"}, "outside the district"),
         ({"colour": "red"}, "no field"),
-        ({"urgency": "soon"}, "no urgency"),
+        ({"urgency": "soon"}, "not among the choices"),
         ({}, "Nothing was changed"),
     ],
 )

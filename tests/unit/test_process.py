@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from core.actor import Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound
-from dispatch import diagram
+from dispatch import diagram, fields
 from dispatch.limits import Limit, default_limits
 from dispatch.process import (
     FOLDER,
-    check_fields,
     parse_processes,
     permit,
     problems,
@@ -22,7 +21,8 @@ from dispatch.process import (
     running,
 )
 
-TEXT = (FOLDER / "complaint.yaml").read_text()
+#: The first version alone: short enough to break in every way.
+TEXT = (FOLDER / "complaint.yaml").read_text().partition("\n---\n")[0]
 COMPLAINT = process("complaint", 1)
 
 # Who may do what where, written a second time by hand: a slip in the table must not pass because the tests read it too.
@@ -141,15 +141,15 @@ def test_return_is_capped_and_then_the_centre_decides():
 
 
 def test_needed_fields_and_reason_are_asked_for_by_name():
-    step = COMPLAINT.step_for("return", "dispatched")
-    given_fields = {"reason_code": "not_ours", "legal_basis": "三定方案", "reason": "不在本辖区"}
-    check_fields(step, given_fields)
+    given_fields = {"reason_code": "not_our_duty", "legal_basis": "三定方案", "reason": "不在本辖区"}
+    form = {"needed": tuple(given_fields), "known": (*given_fields, "note"), "action": "return"}
+    assert COMPLAINT.needs(COMPLAINT.step_for("return", "dispatched"), "complaint") == ("reason_code", "legal_basis")
+    assert fields.check(given_fields | {"note": " "}, **form) == given_fields
     for name in given_fields:
         for empty in (None, "", "  "):
             with pytest.raises(Invalid, match="is needed") as caught:
-                check_fields(step, given_fields | {name: empty})
+                fields.check(given_fields | {name: empty}, **form)
             assert caught.value.field == name
-    check_fields(COMPLAINT.step_for("callback", "replied"), {"satisfaction": 0})
 
 
 def test_reopening_has_a_window():
@@ -252,7 +252,7 @@ def test_versions_stand_side_by_side_and_must_rise():
 
 def test_every_shipped_table_is_sound():
     for path in FOLDER.glob("*.yaml"):
-        if path.name != "limits.yaml":
+        if path.name not in ("limits.yaml", "ladder.yaml", "roads.yaml"):
             assert all(problems(found) == [] for found in read_processes(path))
 
 

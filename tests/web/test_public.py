@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from core.ids import new_id
 from tests import tiny
+from tests.builders import reply_fields
 from tests.web.conftest import csrf
 
 pytestmark = pytest.mark.web
@@ -182,7 +183,7 @@ def answered() -> Callable[[str], None]:
                 (operator, "redispatch", {"unit": tiny.WATER, "reason": "试"}),
                 (operator, "redispatch", {"unit": tiny.STREETS, "reason": "试"}),
             ]
-        steps += [(unit, "sign", {}), (unit, "reply", {"answer": "已经清运，并加密了班次。"})]
+        steps += [(unit, "sign", {}), (unit, "reply", reply_fields(answer="已经清运，并加密了班次。"))]
         for actor, action, fields in steps:
             with transaction(actor) as session:
                 done = cases.act(
