@@ -28,7 +28,7 @@ PAGE: Final = 30
 _MOST_VERSIONS: Final = 200
 _COLUMNS: Final = (
     "item_code, version, valid_from, withdrawn_from, name, audience, unit_code, level, done_at_once, source,"
-    " published_at, published_by"
+    " published_at, published_by, body->>'legal_limit' AS legal_limit, body->>'promised_limit' AS promised_limit"
 )
 
 
@@ -48,6 +48,9 @@ class Line:
     source: str
     published_at: datetime
     published_by: str
+    #: As `dispatch.limits.Limit` reads them.
+    legal_limit: str
+    promised_limit: str
 
 
 @dataclass(frozen=True, slots=True)
