@@ -51,7 +51,7 @@ def open_one(book: Rulebook, *, at: datetime = AT, unit: str | None = tiny.STREE
         received_at=at,
         actor=citizen(tiny.DISTRICT),
         number=Numbers(tiny.DISTRICT).take(at),
-        kind="complaint",
+        kind=known.pop("kind", "complaint"),
         urgency=known.pop("urgency", "ordinary"),
         category_code="1001",
         category_confidence=0.9,
