@@ -1,14 +1,19 @@
 """Commands about a district's data: load a folder, generate a fictional one, accounts, and trying changed rules."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli import app, console
 from core.errors import Invalid
+
+if TYPE_CHECKING:
+    from dispatch.jobs import Progress
 
 _rules = typer.Typer(help="Routing rules.", no_args_is_help=True)
 app.add_typer(_rules, name="rules")
@@ -26,6 +31,10 @@ def load(
         list[str] | None, typer.Option("--datum", help="FILE=WGS84|GCJ-02|BD-09|CGCS2000; wins over the manifest.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Where refused rows are written.")] = None,
+    *,
+    replace_notices: Annotated[
+        bool, typer.Option("--replace", help="Take a notice that contradicts the one in force for its year.")
+    ] = False,
 ) -> None:
     """Load a district folder, all of it or nothing; the same folder again changes nothing."""
     from rich.table import Table
@@ -42,7 +51,7 @@ def load(
         datums[name] = value
     target = report or settings().var / "log" / "load-report.csv"
     target.parent.mkdir(parents=True, exist_ok=True)
-    done = load_folder(folder, at=wiring.now(), datums=datums, report_to=target)
+    done = load_folder(folder, at=wiring.now(), datums=datums, report_to=target, replace_notices=replace_notices)
     if not done.changed:
         console.print(f"{done.name} ({done.district}) is loaded already; nothing changed.")
         return
@@ -56,15 +65,81 @@ def load(
         console.print(f"Refused rows with their reasons: {done.report}", markup=False)
     wiring.forget()
     if done.years:
-        _recompute(done.district, done.years)
+        console.print(f"Notices of {', '.join(map(str, done.years))} are new.")
+    waiting = [job for job in _newest_jobs(done.district) if not job.over]
+    if waiting:
+        console.print(
+            "Open deadlines are reckoned anew in the background; each that moves keeps a diff. "
+            "Watch it with `wangge jobs`, or do it now with `wangge recompute --wait`."
+        )
 
 
-def _recompute(code: str, years: tuple[int, ...]) -> None:
-    """Move the open deadlines that a new notice concerns; the running program follows within seconds."""
-    from api.worker import recompute
+def _newest_jobs(code: str) -> "Sequence[Progress]":
+    from core.actor import system
+    from core.db import snapshot
+    from dispatch.jobs import newest
 
-    moved = recompute(code)
-    console.print(f"Notices of {', '.join(map(str, years))} are new: {moved} open deadlines moved, each with a diff.")
+    with snapshot(system(code, "command line")) as session:
+        return newest(session)
+
+
+@app.command("jobs")
+def list_jobs() -> None:
+    """List the newest background jobs of the district with their progress."""
+    from rich.table import Table
+
+    from api import wiring
+
+    table = Table("job", "kind", "state", "done", "moved", "asked by", "asked at", "error")
+    for job in _newest_jobs(wiring.district()):
+        done = f"{job.done:,} of {job.total:,}" if job.total is not None else "-"
+        table.add_row(
+            str(job.id),
+            job.kind,
+            job.state,
+            done,
+            f"{job.moved:,}",
+            job.asked_by,
+            f"{job.created_at:%Y-%m-%d %H:%M} UTC",
+            job.error or "",
+        )
+    console.print(table)
+
+
+@app.command()
+def recompute(
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Work at it here until it is done, with a bar.")] = False,
+) -> None:
+    """Reckon all open deadlines anew by today's notices and limits; each that moves keeps a diff."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from api import wiring
+    from api.worker import one_slice
+    from core.actor import system
+    from core.db import snapshot, transaction
+    from dispatch.jobs import progress, queue
+
+    code = wiring.district()
+    with transaction(system(code, "command line")) as session:
+        job = queue(session, "recompute", at=wiring.now(), why={"asked": True})
+    if not wait:
+        console.print("The job waits for a worker; watch it with `wangge jobs`.")
+        return
+    columns = (TextColumn("deadlines"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+        while True:
+            # A worker may be at it, too: whoever is free takes the next slice.
+            if one_slice(code) is None:
+                time.sleep(0.5)
+            with snapshot(system(code, "command line")) as session:
+                now = progress(session, job)
+            bar.update(task, completed=now.done, total=now.total)
+            if now.over:
+                break
+    console.print(f"{now.state}: {now.moved:,} of {now.done:,} open deadlines moved, each with a diff.")
 
 
 @app.command()

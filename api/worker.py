@@ -20,13 +20,13 @@ from core.db import forget_engines, transaction
 from core.errors import Unavailable
 from core.settings import settings
 from dispatch import anchors, outbox, tallies
-from dispatch.sweep import recompute as recompute_deadlines
+from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 
 _log = logging.getLogger(__name__)
 
 #: Periods of the clock in seconds. A bell rung at every commit makes the relay faster than this.
-_RELAY_S, _SWEEP_S, _NIGHTLY_S = 1.0, 10.0, 24 * 3600.0
+_RELAY_S, _SWEEP_S, _JOBS_S, _NIGHTLY_S = 1.0, 10.0, 3.0, 24 * 3600.0
 #: Delivered messages are kept this long for who asks what was sent.
 _KEEP_OUTBOX = timedelta(days=30)
 #: One task works at most this long, then leaves the rest to the next tick.
@@ -47,6 +47,7 @@ app.conf.update(
     beat_schedule={
         "relay": {"task": "wangge.relay", "schedule": _RELAY_S, "options": {"expires": _RELAY_S}},
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
+        "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
     },
 )
@@ -86,16 +87,21 @@ def sweep() -> int:
     return fired
 
 
-@app.task(name="wangge.recompute")  # type: ignore[untyped-decorator]
-def recompute(code: str) -> int:
-    """Recompute the running deadlines of a district after a notice or a limit changed; return how many moved."""
-    book, moved, cursor = wiring.rulebook(code), 0, None
-    while True:
-        with transaction(system(code, "recompute")) as session:
-            some, cursor = recompute_deadlines(session, book, at=wiring.now(), after=cursor)
-        moved += some
-        if cursor is None:
-            return moved
+@app.task(name="wangge.jobs")  # type: ignore[untyped-decorator]
+def jobs() -> int:
+    """Work at the background jobs of every district, slice by slice; return how many slices were done."""
+    slices, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        while time.monotonic() < end and one_slice(code) is not None:
+            slices += 1
+    return slices
+
+
+def one_slice(code: str) -> Progress | None:
+    """Do one slice of a background job of a district in a transaction of its own; None when there is nothing to do."""
+    book = wiring.rulebook(code)
+    with transaction(system(code, "jobs")) as session:
+        return work(session, book, at=wiring.now())
 
 
 @app.task(name="wangge.nightly")  # type: ignore[untyped-decorator]

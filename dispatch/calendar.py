@@ -314,6 +314,8 @@ def check_notice(notice: Notice, *, rows: Mapping[date, Row], file: str, extra_d
     for day in sorted(notice.work):
         if day in notice.off:
             rows[day].reject("{file}, line {line}: {day} is both off and worked.", day=day.isoformat())
+        if (day.month, day.day) in _FIXED:
+            rows[day].reject("{file}, line {line}: the make-up day {day} is a public holiday.", day=day.isoformat())
         if day.weekday() < 5:
             rows[day].reject("{file}, line {line}: the make-up day {day} is no weekend day.", day=day.isoformat())
         if not any(abs((day - other).days) <= _NEAR for other in notice.off):

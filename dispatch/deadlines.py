@@ -6,7 +6,7 @@ an expiry is told, by `dispatch.ladder`; what a warning says, by the relay.
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -354,14 +354,9 @@ def apply_due(
     )
     row.due_at, row.half_at, row.near_at = found.at, found.half, found.near
     row.provisional, row.legal_due_at = found.provisional, found.legal_at
-    row.fired, row.rung = announced(row.fired, row.rung, found, at=at, again=again)
-    if row.held_at is not None:
-        row.next_at = None
-    elif row.fired == OVERDUE:
-        # Those who were told keep the time they were given, counted from now where the clock had stood.
-        row.next_at = row.next_at or book.ladder.next_at(row.rung, row.unit_code, at, work=book.work)
-    else:
-        row.next_at = (found.half, found.near, found.at)[row.fired]
+    fired, rung = announced(row.fired, row.rung, found, at=at, again=again)
+    row.next_at = armed(book, row, found, fired, rung, at=at)
+    row.fired, row.rung = fired, rung
 
 
 def announced(fired: int, rung: int, found: Measured, *, at: datetime, again: bool = True) -> tuple[int, int]:
@@ -374,6 +369,34 @@ def announced(fired: int, rung: int, found: Measured, *, at: datetime, again: bo
         return OVERDUE, rung
     passed = NEAR if found.near <= at else HALF if found.half <= at else 0
     return (passed if again else max(passed, min(fired, NEAR))), 0
+
+
+class Climbing(Protocol):
+    """What must be known of a clock to say when the sweep has to look at it next."""
+
+    @property
+    def unit_code(self) -> str | None:
+        """Whom it measures."""
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the sweep would look so far."""
+
+    @property
+    def held_at(self) -> datetime | None:
+        """Since when it stands."""
+
+
+def armed(book: "Rulebook", row: Climbing, found: Measured, fired: int, rung: int, *, at: datetime) -> datetime | None:
+    """Return when the sweep has to look at a moved deadline; None while it stands and above the ladder's top.
+
+    Those who were told of an expiry keep the time they were given, counted from `at` where the clock had stood.
+    """
+    if row.held_at is not None:
+        return None
+    if fired == OVERDUE:
+        return row.next_at or book.ladder.next_at(rung, row.unit_code, at, work=book.work)
+    return (found.half, found.near, found.at)[fired]
 
 
 def _running(
@@ -457,65 +480,87 @@ class Fired:
     rung: int = 0
 
 
+#: A case whose log is ahead of the server's clock waits until the clock has come up to it.
+_DUE_CASES = text(
+    "SELECT c.id FROM cases AS c WHERE c.district_code = :d AND c.id IN ("
+    " SELECT w.case_id FROM deadline AS w WHERE w.district_code = :d AND w.next_at <= :at"
+    " ORDER BY w.next_at LIMIT :n) AND NOT EXISTS ("
+    " SELECT 1 FROM entry AS e WHERE e.district_code = :d AND e.case_id = c.id AND e.seq = c.entries"
+    " AND e.recorded_at > :at) ORDER BY c.id FOR UPDATE OF c SKIP LOCKED"
+)
+_REACHED = text(
+    "SELECT case_id, id, clock, unit_code, fired, rung, due_at, near_at FROM deadline "
+    "WHERE district_code = :d AND case_id = ANY (:cases) AND next_at <= :at AND stopped_at IS NULL "
+    "AND held_at IS NULL ORDER BY case_id, due_at, id"
+)
+_ADVANCE = text(
+    "UPDATE deadline AS w SET fired = s.fired, rung = s.rung, next_at = s.next_at FROM unnest("
+    "CAST(:ids AS uuid[]), CAST(:fired AS int[]), CAST(:rungs AS int[]), CAST(:next AS timestamptz[])) "
+    "AS s(id, fired, rung, next_at) WHERE w.district_code = :d AND w.id = s.id"
+)
+
+
 def due_cases(session: Session, district: str, *, at: datetime, limit: int) -> list[uuid.UUID]:
     """Lock and return up to `limit` cases with a clock that has something to announce; others may sweep the rest.
 
     Takes case rows, as every action does, so that the order of locks is one; rows held by an action are skipped and
     come with the next sweep. Locks; caller commits.
     """
-    found = session.execute(
-        text(
-            "SELECT c.id FROM cases AS c WHERE c.district_code = :d AND c.id IN ("
-            " SELECT w.case_id FROM deadline AS w WHERE w.district_code = :d AND w.next_at <= :at"
-            " ORDER BY w.next_at LIMIT :n) ORDER BY c.id FOR UPDATE SKIP LOCKED"
-        ),
-        {"d": district, "at": at, "n": limit},
-    )
-    return list(found.scalars())
+    return list(session.scalars(_DUE_CASES, {"d": district, "at": at, "n": limit}))
 
 
-def fire(session: Session, book: "Rulebook", cases: Sequence[uuid.UUID], *, at: datetime) -> list[Fired]:
+def fire(
+    session: Session,
+    book: "Rulebook",
+    cases: Sequence[uuid.UUID],
+    *,
+    at: datetime,
+    quiet: Mapping[uuid.UUID, Mapping[str, str]],
+) -> list[Fired]:
     """Advance every due clock of locked cases by one announcement and return those, each once.
 
     A clock that passed two warnings since the last sweep announces the higher only; an expiry climbs one rung at a
-    time, and each rung has its limit from the moment the one before it was told. Writes; caller commits.
+    time, and each rung has its limit from the moment the one before it was told. quiet: case → clocks whose expiry
+    tells nobody, because the program acts on it; they come back without a rung. Writes; caller commits.
     """
     if not cases:
         return []
-    rows = session.execute(
-        text(
-            "SELECT case_id, id, clock, unit_code, fired, rung, due_at, near_at FROM deadline "
-            "WHERE district_code = :d AND case_id = ANY (:cases) AND next_at <= :at AND stopped_at IS NULL "
-            "AND held_at IS NULL ORDER BY case_id, due_at, id"
-        ),
-        {"d": book.district, "cases": list(cases), "at": at},
-    ).all()
     found: list[Fired] = []
     following: list[datetime | None] = []
-    for row in rows:
+    for row in session.execute(_REACHED, {"d": book.district, "cases": list(cases), "at": at}):
         level = OVERDUE if row.due_at <= at else NEAR if row.near_at <= at else HALF
-        rung, told = 0, ""
+        rung, told, then = 0, "", row.due_at if level == NEAR else row.near_at
         if level == OVERDUE:
-            rung = row.rung + 1 if row.fired == OVERDUE else 1
-            told = book.ladder.told(rung, row.unit_code)
-            following.append(book.ladder.next_at(rung, row.unit_code, at, work=book.work))
-        else:
-            following.append(row.due_at if level == NEAR else row.near_at)
+            then = None
+            if row.rung or row.clock not in quiet.get(row.case_id, ()):
+                rung = row.rung + 1 if row.fired == OVERDUE else 1
+                told = book.ladder.told(rung, row.unit_code)
+                then = book.ladder.next_at(rung, row.unit_code, at, work=book.work)
+        following.append(then)
         found.append(Fired(row.case_id, row.id, row.clock, row.unit_code, level, row.due_at, told, rung))
-    if found:
+    _advance(session, book.district, found, following)
+    # A rung that a changed ladder does not have any more is told to nobody.
+    return [one for one in found if one.level != OVERDUE or one.told or not one.rung]
+
+
+def climb(session: Session, book: "Rulebook", fired: Fired, *, at: datetime) -> Fired:
+    """Let an expiry that told nobody climb the first rung after all, and return it with the rung. Writes."""
+    then = book.ladder.next_at(1, fired.unit, at, work=book.work)
+    climbed = replace(fired, rung=1, told=book.ladder.told(1, fired.unit))
+    _advance(session, book.district, [climbed], [then])
+    return climbed
+
+
+def _advance(session: Session, district: str, fired: Sequence[Fired], following: Sequence[datetime | None]) -> None:
+    """Write levels and rungs of clocks, and when the sweep has to look again."""
+    if fired:
         session.execute(
-            text(
-                "UPDATE deadline AS w SET fired = s.fired, rung = s.rung, next_at = s.next_at FROM unnest("
-                "CAST(:ids AS uuid[]), CAST(:fired AS int[]), CAST(:rungs AS int[]), CAST(:next AS timestamptz[])) "
-                "AS s(id, fired, rung, next_at) WHERE w.district_code = :d AND w.id = s.id"
-            ),
+            _ADVANCE,
             {
-                "d": book.district,
-                "ids": [one.deadline_id for one in found],
-                "fired": [one.level for one in found],
-                "rungs": [one.rung for one in found],
-                "next": following,
+                "d": district,
+                "ids": [one.deadline_id for one in fired],
+                "fired": [one.level for one in fired],
+                "rungs": [one.rung for one in fired],
+                "next": list(following),
             },
         )
-    # A rung that a changed ladder does not have any more is told to nobody.
-    return [one for one in found if one.level != OVERDUE or one.told]

@@ -16,10 +16,14 @@ from sqlalchemy.orm import Session
 
 from core.actor import system
 from core.datums import Datum
-from core.db import actor_of, transaction
+from core.db import actor_of, snapshot, transaction
 from core.errors import Invalid
 from dispatch.calendar import Notice, OfficeHours, WorkCalendar, read_notice
+from dispatch.jobs import queue
+from dispatch.ladder import ladder_of
 from dispatch.limits import Limit, LimitRule, LimitTable
+from dispatch.recompute import running
+from dispatch.rulebook import notices as notices_in_force
 from dispatch.rules import Rule, Unit, problems
 from grid.formats import CLOCKS, COLUMNS, REGISTERS, Folder, open_folder
 from grid.ground import Ground, read_ground
@@ -39,12 +43,15 @@ def load(
     datums: Mapping[str, str | Datum] | None = None,
     report_to: Path | None = None,
     synthetic_join: bool | None = None,
+    replace_notices: bool = False,
     bind: Engine | None = None,
 ) -> LoadReport:
     """Load a district folder (`docs/formats.md`) and return what became of each table.
 
     at: aware, kept as the time of the load. datums: file name → datum, wins over the manifest's. report_to: where
-    refused rows are written as CSV. The same folder with the same options again changes nothing.
+    refused rows are written as CSV. The same folder with the same options again changes nothing. replace_notices: take
+    a notice that contradicts the one in force for its year. Where open deadlines may have to move, a background job is
+    queued with the load (`dispatch.jobs`), in every district where a notice changed.
     Raises Invalid, changing nothing, when the folder, a boundary, a code, a unit, a rule, a limit or a notice cannot be
     taken, or more than half of a register; refused rows of registers are left out and reported.
     Transaction: its own; locks the district's row.
@@ -54,6 +61,8 @@ def load(
     opened = open_folder(folder, datums=datums, synthetic_join=synthetic_join)
     if opened.settings.get("office_hours"):
         OfficeHours.parse(str(opened.settings["office_hours"]))
+    if opened.settings.get("ladder"):
+        ladder_of(opened.settings["ladder"])
     with transaction(system(opened.code, "loader"), bind=bind) as session:
         if last_digest(session) == opened.digest:
             return LoadReport(opened.code, opened.name, changed=False, counts={})
@@ -78,9 +87,12 @@ def load(
         }
         counts["rules"] = _write_rules(session, rules)
         counts["limits"] = _write_limits(session, limits)
-        years = _write_notices(session, notices, at=at)
+        years = _write_notices(session, notices, at=at, replace=replace_notices)
         counts["notices"] = Count(len(notices), 0, len(years))
         changed = finish(session, ground, counts=counts, at=at)
+        _queue_recompute(session, counts, years, at=at)
+    if years:
+        _tell_others(opened.code, years, at=at, bind=bind)
     return LoadReport(opened.code, opened.name, changed, counts, tuple(rejects), report, tuple(years), _notes(ground))
 
 
@@ -212,6 +224,7 @@ def _limits(ground: Ground, rejects: Rejects) -> list[LimitRule]:
                 kind=table["kind"][i],
                 urgency=table["urgency"][i],
                 category=_category(ground, table, i, rejects),
+                item=table["item"][i],
                 id=table["id"][i] or f"{i + 1:03d}",
             )
         )
@@ -273,13 +286,63 @@ def _write_limits(session: Session, limits: Sequence[LimitRule]) -> Count:
         "kind": [limit.kind for limit in limits],
         "urgency": [limit.urgency for limit in limits],
         "category_code": [limit.category for limit in limits],
+        "item": [limit.item for limit in limits],
         '"limit"': [str(limit.limit) for limit in limits],
     }
     return upsert_columns(session, "limit_rule", key="id", columns=columns)
 
 
-def _write_notices(session: Session, notices: Sequence[Notice], *, at: datetime) -> list[int]:
-    """Write the notices that are new or differ and return their years; the table is the nation's."""
+def _queue_recompute(session: Session, counts: Mapping[str, Count], years: Sequence[int], *, at: datetime) -> None:
+    """Ask for the open deadlines to be reckoned anew where notices, limits or settings changed and any runs."""
+    why: dict[str, Any] = {"notices": list(years)} if years else {}
+    if counts["limits"].changed or counts["limits"].gone:
+        why["limits"] = True
+    if counts["district"].changed:
+        why["settings"] = True
+    if why and running(session, actor_of(session).district):
+        queue(session, "recompute", at=at, why=why)
+
+
+def _tell_others(code: str, years: Sequence[int], *, at: datetime, bind: Engine | None) -> None:
+    """Let the other districts here work by the nation's new notices: each has its own transaction, in order."""
+    with snapshot(system("", "loader"), bind=bind) as session:
+        others = session.scalars(text("SELECT district_code FROM district ORDER BY district_code")).all()
+    for other in others:
+        if other == code:
+            continue
+        with transaction(system(other, "loader"), bind=bind) as session:
+            session.execute(text("UPDATE district SET revision = revision + 1 WHERE district_code = :d"), {"d": other})
+            if running(session, other):
+                queue(session, "recompute", at=at, why={"notices": list(years)})
+
+
+def _check_notice(notice: Notice, held: Notice | None, *, replace: bool) -> None:
+    """Raise Invalid for a notice that contradicts the one in force for its year, unless it says that it replaces it."""
+    if held is None or replace or notice.version > held.version:
+        return
+    days = sorted((notice.off.keys() ^ held.off.keys()) | (notice.work ^ held.work))
+    if days:
+        raise Invalid(
+            "The notice for {year} ({source}) contradicts the one in force ({held}), first on {day}. Nothing was"
+            " loaded; if it replaces that one, say so with --replace or a higher version.",
+            field="notices",
+            year=notice.year,
+            source=notice.source,
+            held=held.source,
+            day=days[0].isoformat(),
+        )
+
+
+def _write_notices(session: Session, notices: Sequence[Notice], *, at: datetime, replace: bool) -> list[int]:
+    """Write the notices that are new or differ and return their years; the table is the nation's.
+
+    Raises Invalid for one that contradicts what is in force, and where two years' notices contradict each other.
+    """
+    held = {notice.year: notice for notice in notices_in_force(session)}
+    for notice in notices:
+        _check_notice(notice, held.get(notice.year), replace=replace)
+    # A day that one year's notice gives off and its neighbour's works is found here.
+    WorkCalendar.from_notices((held | {notice.year: notice for notice in notices}).values())
     years: list[int] = []
     for notice in sorted(notices, key=lambda one: one.year):
         off = {day.isoformat(): name for day, name in sorted(notice.off.items())}
@@ -288,16 +351,18 @@ def _write_notices(session: Session, notices: Sequence[Notice], *, at: datetime)
         values = {
             "year": notice.year,
             "source": notice.source,
+            "version": notice.version,
             "digest": hashlib.sha256(days).hexdigest(),
             "off": orjson.dumps(off).decode(),
             "work": orjson.dumps(work).decode(),
             "at": at,
         }
         sql = text(
-            "INSERT INTO calendar_notice (year, source, digest, off, work, loaded_at)"
-            " VALUES (:year, :source, :digest, CAST(:off AS jsonb), CAST(:work AS jsonb), :at)"
-            " ON CONFLICT (year) DO UPDATE SET source = EXCLUDED.source, digest = EXCLUDED.digest, off = EXCLUDED.off,"
-            " work = EXCLUDED.work, loaded_at = EXCLUDED.loaded_at WHERE calendar_notice.digest <> EXCLUDED.digest"
+            "INSERT INTO calendar_notice (year, source, version, digest, off, work, loaded_at)"
+            " VALUES (:year, :source, :version, :digest, CAST(:off AS jsonb), CAST(:work AS jsonb), :at)"
+            " ON CONFLICT (year) DO UPDATE SET source = EXCLUDED.source, version = EXCLUDED.version,"
+            " digest = EXCLUDED.digest, off = EXCLUDED.off, work = EXCLUDED.work, loaded_at = EXCLUDED.loaded_at"
+            " WHERE calendar_notice.digest <> EXCLUDED.digest"
             " RETURNING year"
         )
         if session.scalar(sql, values) is not None:

@@ -248,6 +248,7 @@ class Deadline(Base):
         _of_case(),
         Index("ix_deadline_case", "district_code", "case_id"),
         Index("ix_deadline_next", "district_code", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+        Index("ix_deadline_running", "district_code", "id", postgresql_where=text("stopped_at IS NULL")),
         CheckConstraint("(stopped_at IS NULL) = (outcome IS NULL)", name="outcome"),
     )
 
@@ -567,16 +568,15 @@ class Job(Base):
     cursor: Mapped[str | None]
     #: What it was asked for, in words with parameters: which notices, which rules.
     why: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    #: How often it was asked while it waited or ran; asked again in mid-run, it begins anew at the end.
+    #: How often it was asked for while it waited or ran; asked for in mid-run, it begins anew.
     asked: Mapped[int] = mapped_column(server_default=text("1"))
     asked_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(Instant)
+    #: Until every process works by the new rules: clocks that start meanwhile may still start by the old ones.
+    not_before: Mapped[datetime] = mapped_column(Instant)
     started_at: Mapped[datetime | None] = mapped_column(Instant)
     finished_at: Mapped[datetime | None] = mapped_column(Instant)
-    #: Until when the worker that took it may be silent; afterwards another goes on.
-    leased_until: Mapped[datetime | None] = mapped_column(Instant)
-    #: Somebody pressed cancel; the next slice does not begin.
-    stop_asked: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: Why it failed, in words with parameters.
     error: Mapped[str | None]
 
 
@@ -593,4 +593,6 @@ class CalendarNotice(Base):
     #: `{"2026-10-01": "国庆节", …}` days off, and make-up working days.
     off: Mapped[dict[str, Any]] = mapped_column(JSONB)
     work: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: Rises when the State Council changes a year's plan afterwards.
+    version: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     loaded_at: Mapped[datetime] = mapped_column(Instant)

@@ -80,7 +80,8 @@ class Rulebook:
         """Return a clock that starts now, with its warnings, by the district's limits and calendar.
 
         limit: overrides the table, such as an item's promise 承诺时限 or a granted span. legal: the law's limit beside
-        it 法定时限; left out where it is the promise itself. assignment_id: the share that the clock measures.
+        it 法定时限; left out where it is the promise itself. item: code of a service item; its clock keeps the limit it
+        began with, as the case keeps the item's version. assignment_id: the share that the clock measures.
         Raises Invalid for an unknown clock and for what is no limit.
         """
         chosen = (
@@ -104,7 +105,7 @@ class Rulebook:
             assignment_id=assignment_id,
             legal=str(lawful) if lawful else None,
             legal_due_at=found.legal_at,
-            own=bool(limit),
+            own=bool(limit or item),
         )
 
     def limit_of(self, clock: str, *, kind: str, urgency: str, category: str, item: str = "") -> Limit | None:
@@ -161,6 +162,7 @@ def notices(session: Session) -> list[Notice]:
             off={date.fromisoformat(day): name for day, name in row.off.items()},
             work=frozenset(date.fromisoformat(day) for day in row.work),
             source=row.source,
+            version=row.version,
         )
         for row in session.scalars(select(CalendarNotice))
     ]

@@ -3,25 +3,30 @@
 Any number of sweepers may run, and any of them may die: each works in one transaction on rows that it has locked.
 """
 
+import logging
 import uuid
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import Row, insert, text
 from sqlalchemy.orm import Session
 
 from core.actor import system
-from core.errors import Invalid
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
-from dispatch import deadlines
-from dispatch.deadlines import OVERDUE, Fired, apply_due, pauses_of, reckoned
+from dispatch import cases, deadlines
+from dispatch.deadlines import OVERDUE, Fired
 from dispatch.journal import append_many
 from dispatch.log import Line
-from dispatch.models import Case, Deadline, Outbox
+from dispatch.models import Outbox
 from dispatch.rulebook import Rulebook
 
+_log = logging.getLogger(__name__)
+
 _SEEN = text(
-    "SELECT id, number, state, process, process_version FROM cases WHERE district_code = :d AND id = ANY (:ids)"
+    "SELECT id, number, state, version, process, process_version FROM cases "
+    "WHERE district_code = :d AND id = ANY (:ids)"
 )
 
 
@@ -29,16 +34,41 @@ def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 500) -
     """Announce what is due in up to `limit` cases and return how many levels and rungs were reached.
 
     Half and nearly due are outbox messages; an expiry, and each rung that it climbs later, is also an entry in the log
-    with whom it was told. The case's version stays, so that nobody's open page grows stale by a warning.
-    Raises Conflict, changing nothing, where the server's clock runs behind the log. Writes; caller commits.
+    with whom it was told. The case's version stays, so that nobody's open page grows stale by a warning. Where the
+    process table names an action for a clock's expiry, the program takes it instead of telling anybody.
+    Writes; caller commits.
     """
     district = book.district
     ids = deadlines.due_cases(session, district, at=at, limit=limit)
-    fired = deadlines.fire(session, book, ids, at=at)
-    if not fired:
+    if not ids:
         return 0
-    seen = {row.id: row for row in session.execute(_SEEN, {"d": district, "ids": ids})}
-    program = system(district, "sweep")
+    seen = _seen(session, district, ids)
+    acts = {case.id: book.process(case.process, case.process_version).expiry for case in seen.values()}
+    fired = deadlines.fire(session, book, ids, at=at, quiet=acts)
+    announced: list[Fired] = []
+    acted: set[uuid.UUID] = set()
+    for found in fired:
+        if found.level != OVERDUE or found.rung:
+            announced.append(found)
+        elif _act(session, book, found, acts[found.case_id][found.clock], at=at):
+            acted.add(found.case_id)
+        else:
+            announced.append(deadlines.climb(session, book, found, at=at))
+    if acted:
+        seen |= _seen(session, district, acted)
+    _announce(session, book, announced, seen, at=at)
+    return len(fired)
+
+
+def _seen(session: Session, district: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Row[Any]]:
+    return {row.id: row for row in session.execute(_SEEN, {"d": district, "ids": list(ids)})}
+
+
+def _announce(
+    session: Session, book: Rulebook, fired: list[Fired], seen: Mapping[uuid.UUID, Row[Any]], *, at: datetime
+) -> None:
+    """Write the log entries and outbox messages of levels and rungs, and the colours of their cases."""
+    program = system(book.district, "sweep")
     lines, messages = [], []
     for found in fired:
         case, told = seen[found.case_id], _told(found)
@@ -46,21 +76,33 @@ def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 500) -
         if found.level == OVERDUE:
             action = "overdue" if found.rung == 1 else "escalated"
             topic = f"deadline.{action}"
-            lines.append((case.id, Line(action, program, at, at, case.state, case.state, told)))
+            lines.append((found.case_id, Line(action, program, at, at, case.state, case.state, told)))
         messages.append(
             {
-                "district_code": district,
+                "district_code": book.district,
                 "id": new_id(),
-                "case_id": case.id,
+                "case_id": found.case_id,
                 "topic": topic,
                 "payload": told | {"number": case.number},
                 "created_at": at,
             }
         )
-    append_many(session, district, lines, at=at)
-    deadlines.copy_nearest(session, district, *seen)
-    session.execute(insert(Outbox), messages)
-    return len(fired)
+    append_many(session, book.district, lines, at=at)
+    deadlines.copy_nearest(session, book.district, *{found.case_id for found in fired})
+    if messages:
+        session.execute(insert(Outbox), messages)
+
+
+def _act(session: Session, book: Rulebook, found: Fired, action: str, *, at: datetime) -> bool:
+    """Take the action that the process table names for the expiry; return whether the case allowed it."""
+    try:
+        with session.begin_nested():
+            version = _seen(session, book.district, [found.case_id])[found.case_id].version
+            cases.act(session, book, found.case_id, action, expected_version=version, at=at)
+    except (Conflict, Forbidden, Invalid, NotFound) as refused:
+        _log.warning("case %s: %s at the expiry of %s was refused: %s", found.case_id, action, found.clock, refused)
+        return False
+    return True
 
 
 def _told(found: Fired) -> dict[str, Any]:
@@ -73,44 +115,3 @@ def _told(found: Fired) -> dict[str, Any]:
     if found.level == OVERDUE:
         told["rung"] = found.told
     return told
-
-
-def recompute(
-    session: Session, book: Rulebook, *, at: datetime, after: Any = None, limit: int = 500
-) -> tuple[int, Any]:
-    """Recompute up to `limit` running deadlines after a notice or a limit changed; return how many moved and a cursor.
-
-    Give the cursor back as `after` until it is None. Each deadline that moves keeps a diff that says from when to when
-    and why. Starting points never move. Writes; caller commits.
-    """
-    district = book.district
-    rows = session.scalars(
-        select(Deadline)
-        .where(Deadline.district_code == district, Deadline.stopped_at.is_(None))
-        .where(Deadline.id > after if after else Deadline.id.is_not(None))
-        .order_by(Deadline.id)
-        .limit(limit)
-    ).all()
-    if not rows:
-        return 0, None
-    # Case rows first and in order, as everybody does.
-    ids = sorted({row.case_id for row in rows})
-    session.execute(
-        select(Case.id).where(Case.district_code == district, Case.id.in_(ids)).order_by(Case.id).with_for_update()
-    )
-    moved: set[uuid.UUID] = set()
-    for row in rows:
-        session.refresh(row)
-        if row.stopped_at is not None:
-            continue
-        try:
-            found = reckoned(row, pauses_of(session, district, [row.id])[row.id], book)
-        except Invalid:  # a limit written by an older program; it keeps its date
-            continue
-        if found.at != row.due_at or found.provisional != row.provisional:
-            apply_due(session, book, row, found, at=at, why={"calendar": "notices changed"})
-            moved.add(row.case_id)
-    session.flush()
-    for case_id in sorted(moved):
-        deadlines.copy_nearest(session, district, case_id)
-    return len(moved), rows[-1].id

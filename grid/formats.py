@@ -23,6 +23,8 @@ PROFILES: Final = Path(__file__).parent / "profiles"
 
 #: Clocks of the complaint process.
 CLOCKS: Final = ("dispatch", "sign", "reply", "callback")
+#: Clocks of side roads; a district's own table may leave them to the shipped limits.
+SIDE_CLOCKS: Final = ("arbitrate", "pause", "review", "plea", "supervise", "share_sign", "share_reply")
 _CODE = r"[0-9A-Za-z_\-]{1,40}"
 _LNG = Column("lng", kind="number", required=True, meaning="longitude, degrees, in the file's datum")
 _LAT = Column("lat", kind="number", required=True, meaning="latitude, degrees, in the file's datum")
@@ -110,12 +112,13 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
             "clock",
             kind="choice",
             required=True,
-            choices=("dispatch", "sign", "reply", "callback"),
+            choices=(*CLOCKS, *SIDE_CLOCKS),
             meaning="what runs",
         ),
         Column("kind", meaning="complaint, enquiry, complex …; empty: every kind"),
         Column("urgency", meaning="emergency, utilities or ordinary; empty: every one"),
         Column("category", meaning="as in rules"),
+        Column("item", meaning="beginning of codes of service items; empty: every matter"),
         Column("limit", required=True, longest=10, meaning="0, sd, N + wh, wd, nd or h"),
         Column("note", meaning="why, for people"),
     ),

@@ -13,8 +13,9 @@ from core.actor import Actor, Role
 from core.db import make_engine, snapshot, transaction
 from core.settings import ROOT, settings
 from dispatch import outbox, sheet, tallies, views
+from dispatch.recompute import recompute
 from dispatch.rulebook import read_rulebook
-from dispatch.sweep import recompute, sweep
+from dispatch.sweep import sweep
 from grid.whereabouts import whereabouts
 from maps import tiles
 from tests import tiny

@@ -8,8 +8,9 @@ import pytest
 
 from core.db import rows, snapshot, transaction
 from dispatch.calendar import Notice, WorkCalendar
+from dispatch.recompute import recompute
 from dispatch.rulebook import Rulebook, read_rulebook
-from dispatch.sweep import recompute, sweep
+from dispatch.sweep import sweep
 from dispatch.worktime import WorkTime
 from tests import tiny
 from tests.builders import program
@@ -103,8 +104,8 @@ def test_new_notice_moves_provisional_deadlines_and_says_so(book: Rulebook) -> N
     cursor, moved = None, 0
     while True:
         with transaction(program(tiny.DISTRICT)) as session:
-            some, cursor = recompute(session, newer, at=at, after=cursor)
-        moved += some
+            done = recompute(session, newer, at=at, after=cursor)
+        moved, cursor = moved + done.moved, done.cursor
         if cursor is None:
             break
     after = {c["clock"]: c for c in whole(case)[1]}

@@ -20,8 +20,14 @@ _INSTANT = postgresql.TIMESTAMP(timezone=True)
 
 def upgrade() -> None:
     """Make the table of jobs and widen limits and clocks."""
+    op.add_column(
+        "calendar_notice", sa.Column("version", sa.SmallInteger(), server_default=sa.text("1"), nullable=False)
+    )
     op.add_column("limit_rule", sa.Column("item", sa.String(), server_default="", nullable=False))
     op.add_column("deadline", sa.Column("own_limit", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.create_index(
+        "ix_deadline_running", "deadline", ["district_code", "id"], postgresql_where=sa.text("stopped_at IS NULL")
+    )
     op.create_table(
         "job",
         sa.Column("district_code", sa.String(), nullable=False),
@@ -36,10 +42,9 @@ def upgrade() -> None:
         sa.Column("asked", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("asked_by", sa.String(), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("not_before", _INSTANT, nullable=False),
         sa.Column("started_at", _INSTANT, nullable=True),
         sa.Column("finished_at", _INSTANT, nullable=True),
-        sa.Column("leased_until", _INSTANT, nullable=True),
-        sa.Column("stop_asked", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("error", sa.String(), nullable=True),
         sa.CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name=op.f("ck_job_state")),
         sa.CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name=op.f("ck_job_finished")),
@@ -59,5 +64,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away again."""
     op.drop_table("job")
+    op.drop_index("ix_deadline_running", "deadline")
     op.drop_column("deadline", "own_limit")
     op.drop_column("limit_rule", "item")
+    op.drop_column("calendar_notice", "version")

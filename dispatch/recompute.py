@@ -1,0 +1,171 @@
+"""Reckons running deadlines anew 重算 after a notice, office hours or limits changed; each move keeps a diff.
+
+Works in slices by id, so that a job can stop and go on. Starting points, pauses and extensions never move.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from core.errors import Invalid
+from core.ids import new_id
+from dispatch import deadlines
+from dispatch.limits import Limit, Measured, measured
+from dispatch.rulebook import Rulebook
+
+_COLUMNS = (
+    'SELECT w.id, w.case_id, w.clock, w.unit_code, w."limit", w.started_at, w.due_at, w.half_at, w.near_at, w.next_at, '
+    "w.provisional, w.fired, w.rung, w.extra, w.held_at, w.legal_limit, w.legal_due_at, w.own_limit, "
+    "CASE WHEN c.complex THEN 'complex' ELSE c.kind END AS kind, c.urgency, c.category_code "
+    "FROM deadline AS w JOIN cases AS c ON c.district_code = w.district_code AND c.id = w.case_id "
+    "WHERE w.district_code = :d AND w.stopped_at IS NULL AND "
+)
+_SLICE = text(_COLUMNS + "(CAST(:after AS uuid) IS NULL OR w.id > :after) ORDER BY w.id LIMIT :n")
+_LOCKED = text(_COLUMNS + "w.id = ANY (:ids) ORDER BY w.id")
+_LOCK = text("SELECT id FROM cases WHERE district_code = :d AND id = ANY (:ids) ORDER BY id FOR UPDATE")
+_PAUSES = text(
+    "SELECT deadline_id, started_at, ended_at FROM pause "
+    "WHERE district_code = :d AND case_id = ANY (:cases) AND ended_at IS NOT NULL"
+)
+_COUNT = text("SELECT count(*) FROM deadline WHERE district_code = :d AND stopped_at IS NULL")
+_MOVE = text(
+    'UPDATE deadline AS w SET "limit" = s.lim, due_at = s.due, half_at = s.half, near_at = s.near, next_at = s.next, '
+    "provisional = s.prov, legal_due_at = s.legal, fired = s.fired, rung = s.rung FROM unnest("
+    "CAST(:ids AS uuid[]), CAST(:lim AS text[]), CAST(:due AS timestamptz[]), CAST(:half AS timestamptz[]), "
+    "CAST(:near AS timestamptz[]), CAST(:next AS timestamptz[]), CAST(:prov AS boolean[]), "
+    "CAST(:legal AS timestamptz[]), CAST(:fired AS int[]), CAST(:rung AS int[])) "
+    "AS s(id, lim, due, half, near, next, prov, legal, fired, rung) WHERE w.district_code = :d AND w.id = s.id"
+)
+_DIFF = text(
+    "INSERT INTO deadline_change (district_code, id, case_id, deadline_id, changed_at, old_due_at, new_due_at, why) "
+    "SELECT :d, s.id, s.case_id, s.deadline_id, :at, s.old, s.new, s.why FROM unnest(CAST(:changes AS uuid[]), "
+    "CAST(:cases AS uuid[]), CAST(:ids AS uuid[]), CAST(:old AS timestamptz[]), CAST(:due AS timestamptz[]), "
+    "CAST(:why AS jsonb[])) AS s(id, case_id, deadline_id, old, new, why)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What one slice did."""
+
+    #: Deadlines looked at, and how many moved.
+    seen: int
+    moved: int
+    #: Give it back as `after`; None when nothing is left.
+    cursor: uuid.UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A deadline that is due at another time, or by another limit, than its row says."""
+
+    row: Row[Any]
+    limit: str
+    found: Measured
+
+
+def running(session: Session, district: str) -> int:
+    """Return how many deadlines run, those that stand among them. Reads only."""
+    return session.scalar(_COUNT, {"d": district}) or 0
+
+
+def recompute(
+    session: Session,
+    book: Rulebook,
+    *,
+    at: datetime,
+    after: uuid.UUID | None = None,
+    limit: int = 2000,
+    why: Mapping[str, Any] | None = None,
+) -> Slice:
+    """Reckon up to `limit` running deadlines after `after` anew by the rulebook as it is now.
+
+    why: what changed, kept in each diff beside old and new times. A clock's limit is looked up again, unless it came
+    with the clock; levels that were announced are announced again only where they lie ahead. Locks the rows of the
+    cases that move, and no others. Writes; caller commits.
+    """
+    rows = session.execute(_SLICE, {"d": book.district, "after": after, "n": limit}).all()
+    if not rows:
+        return Slice(0, 0, None)
+    moves = _moves(session, book, rows)
+    if moves:
+        # Somebody may have acted on them meanwhile: lock, look again, and only then write.
+        session.execute(_LOCK, {"d": book.district, "ids": sorted({move.row.case_id for move in moves})})
+        again = session.execute(_LOCKED, {"d": book.district, "ids": [move.row.id for move in moves]}).all()
+        moves = _moves(session, book, again)
+        _write(session, book, moves, at=at, why=dict(why or {"calendar": "notices changed"}))
+    return Slice(len(rows), len(moves), rows[-1].id)
+
+
+def _moves(session: Session, book: Rulebook, rows: Sequence[Row[Any]]) -> list[_Move]:
+    paused: dict[uuid.UUID, list[tuple[datetime, datetime]]] = {}
+    found = session.execute(_PAUSES, {"d": book.district, "cases": list({row.case_id for row in rows})})
+    for clock, began, ended in found:
+        paused.setdefault(clock, []).append((began, ended))
+    moves = []
+    for row in rows:
+        try:
+            limit = _limit(book, row)
+            reckoned = measured(
+                row.started_at,
+                Limit.parse(limit),
+                work=book.work,
+                legal=Limit.parse(row.legal_limit) if row.legal_limit else None,
+                pauses=paused.get(row.id, ()),
+                extra=[Limit.parse(span) for span in row.extra],
+            )
+        except Invalid:  # a limit that an older program wrote, or one that leads outside the calendar: it stays
+            continue
+        if (limit, reckoned.at, reckoned.provisional, reckoned.legal_at) != (
+            row.limit,
+            row.due_at,
+            row.provisional,
+            row.legal_due_at,
+        ):
+            moves.append(_Move(row, limit, reckoned))
+    return moves
+
+
+def _limit(book: Rulebook, row: Row[Any]) -> str:
+    if row.own_limit:
+        return str(row.limit)
+    found = book.limit_of(row.clock, kind=row.kind, urgency=row.urgency, category=row.category_code or "")
+    return str(found or row.limit)
+
+
+def _write(session: Session, book: Rulebook, moves: Sequence[_Move], *, at: datetime, why: Mapping[str, Any]) -> None:
+    """Write the moved deadlines, their diffs and the colours of their cases: three statements."""
+    if not moves:
+        return
+    columns: dict[str, list[Any]] = {name: [] for name in ("next", "fired", "rung", "why")}
+    for move in moves:
+        row, found = move.row, move.found
+        fired, rung = deadlines.announced(row.fired, row.rung, found, at=at)
+        columns["fired"].append(fired)
+        columns["rung"].append(rung)
+        columns["next"].append(deadlines.armed(book, row, found, fired, rung, at=at))
+        told = why if move.limit == row.limit else {**why, "limit": [row.limit, move.limit]}
+        columns["why"].append(orjson.dumps(told).decode())
+    values = {
+        "d": book.district,
+        "at": at,
+        "changes": [new_id() for _ in moves],
+        "cases": [move.row.case_id for move in moves],
+        "ids": [move.row.id for move in moves],
+        "lim": [move.limit for move in moves],
+        "old": [move.row.due_at for move in moves],
+        "due": [move.found.at for move in moves],
+        "half": [move.found.half for move in moves],
+        "near": [move.found.near for move in moves],
+        "prov": [move.found.provisional for move in moves],
+        "legal": [move.found.legal_at for move in moves],
+    } | columns
+    session.execute(_MOVE, values)
+    session.execute(_DIFF, values)
+    deadlines.copy_nearest(session, book.district, *{move.row.case_id for move in moves})
