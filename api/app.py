@@ -26,6 +26,7 @@ from core.errors import WanggeError
 #: Faces: every request knows its actor, unsafe ones need the CSRF token.
 PAGES = (
     "api.pages.public",
+    "api.pages.matter",
     "api.pages.session",
     "api.pages.desk",
     "api.pages.unit",

@@ -1,11 +1,10 @@
-"""The resident's face 市民: report a matter, follow it by its number, rate the answer; no account, no long lists.
+"""The resident's face 市民: report a matter and get a receipt; no account, no long lists.
 
-What is shown by number alone names nobody; the code on the receipt opens the reporter's own view for an hour. Reports
-are idempotent by the key that the form was given, so that a nervous thumb or a line that breaks makes one case.
+Reports are idempotent by the key that the form was given, so that a nervous thumb or a line that breaks makes one case.
+What follows by number and code is `api.pages.matter`.
 """
 
 import re
-import uuid
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,27 +15,23 @@ from starlette.responses import Response
 
 from api import deps, security, wiring
 from api.deps import Now
-from api.errors import sentence
 from api.i18n import say
 from api.pages import go, page
-from api.photos import Photo, read_photo, store
-from core.actor import Actor, Role, citizen, system
+from api.pages.matter import MOST_PHOTOS, OWN_S, attach, read_photos, remember
+from api.photos import Photo, store
+from core.actor import Actor, system
 from core.datums import point
-from core.db import pin_case, snapshot, transaction
-from core.errors import Conflict, Forbidden, Invalid, NotFound
-from core.ids import is_checked, new_id
-from dispatch import attachments, cases, sheet
+from core.db import snapshot, transaction
+from core.errors import Invalid, NotFound
+from core.ids import new_id
+from dispatch import sheet
 from dispatch.numbers import access_code, access_hash, spoken
 from hotline.intake import Receipt, Report, Understanding
 
 router = APIRouter(include_in_schema=False)
 
-#: Holds the number whose code was shown, signed.
-OWN_COOKIE = "wg_own"
-OWN_S = 3600
 #: From one network address, in ten minutes: an office or a kiosk sends more than a home, a machine more than both.
-_MOST_REPORTS, MOST_LOOKUPS, MOST_CODES = 60, 60, 10
-_MOST_PHOTOS = 3
+_MOST_REPORTS = 60
 _KEY = re.compile(r"[0-9A-Za-z_\-]{16,64}")
 #: Twins that a resident is asked about.
 _MOST_TWINS = 3
@@ -45,7 +40,7 @@ _MOST_TWINS = 3
 @router.get("/")
 def start(request: Request) -> Response:
     """Show the form; its key makes a repeated submission the same report."""
-    return page(request, "public/report.html", key=str(new_id()), most_photos=_MOST_PHOTOS)
+    return page(request, "public/report.html", key=str(new_id()), most_photos=MOST_PHOTOS)
 
 
 @router.post("/understand")
@@ -118,14 +113,6 @@ def report(
     return go("/receipt/" + security.sign_text("receipt", receipt.number))
 
 
-def read_photos(given: list[UploadFile]) -> list[Photo]:
-    """Return the photos of a form, re-encoded; raises Invalid before anything is written."""
-    sent = [file for file in given if file.filename or file.size]
-    if len(sent) > _MOST_PHOTOS:
-        raise Invalid("At most {n} photos can be sent with a report.", field="photo", n=_MOST_PHOTOS)
-    return [read_photo(file.file.read(security.PHOTO_LIMIT + 1)) for file in sent]
-
-
 def _from_photo(photos: list[Photo]) -> dict[str, Any]:
     """Return where the first photo that knows it was taken; phones write WGS84.
 
@@ -149,8 +136,7 @@ def receive(request: Request, given: Report, *, actor: Actor, at: datetime, phot
     if photos:
         with transaction(system(deps.district(), "intake")) as session:
             for photo in photos:
-                kept = attachments.Stored(photo.sha256, photo.media_type, photo.width, photo.height)
-                attachments.attach(session, receipt.case_id, kept, purpose="report", at=at)
+                attach(session, receipt.case_id, photo, at=at)
     return receipt
 
 
@@ -170,155 +156,8 @@ def receipt(request: Request, token: str) -> Response:
         code=access_code(number),
         key=str(new_id()),
     )
-    _remember(made, number)
+    remember(made, number)
     return made
-
-
-@router.get("/progress")
-def ask(request: Request, number: str = "") -> Response:
-    """Ask for the number and, for one's own view, the code."""
-    return page(request, "public/ask.html", number=number[:20], problem="")
-
-
-@router.post("/progress")
-def look_up(request: Request, number: Annotated[str, Form()] = "", code: Annotated[str, Form()] = "") -> Response:
-    """Check number and code and go on to the matter's page."""
-    number = re.sub(r"[\s\-]", "", number).upper()[:30]
-    deps.throttle(request, "lookup", deps.address_of(request), most=MOST_LOOKUPS)
-    problem = ""
-    if not is_checked(number):
-        problem = say("This number has a typing mistake; compare it with the receipt.")
-    else:
-        if code.strip():
-            deps.throttle(request, "code", number, most=MOST_CODES)
-        try:
-            with snapshot(system(deps.district(), "progress")) as session:
-                sheet.progress(session, number, access_hash=access_hash(number, code) if code.strip() else None)
-        except NotFound as error:
-            problem = sentence(error)
-    if problem:
-        return page(request, "public/ask.html", status=404, number=number, problem=problem)
-    answer = go(f"/progress/{number}")
-    if code.strip():
-        _remember(answer, number)
-    return answer
-
-
-@router.get("/progress/{number}")
-def progress(request: Request, number: str) -> Response:
-    """Show how far a matter is; more to whoever has shown its code."""
-    matter = _matter(request, number)
-    offered: dict[str, Any] = {}
-    photos: list[Any] = []
-    if matter.own:
-        table = wiring.rulebook().process(matter.process, matter.process_version)
-        offered = {step.action: step for step in table.offered(matter.state, Role.CITIZEN)}
-        if matter.satisfaction is not None:
-            offered.pop("rate", None)
-        with snapshot(system(deps.district(), "progress")) as session:
-            photos = attachments.listed(session, matter.id)
-    return page(
-        request, "public/progress.html", matter=matter, offered=offered, photos=photos, spoken=spoken(matter.number)
-    )
-
-
-@router.post("/progress/{number}/rate")
-def rate(
-    request: Request,
-    number: str,
-    at: Now,
-    *,
-    version: Annotated[int, Form()],
-    satisfaction: Annotated[str, Form()] = "",
-    solved: Annotated[str, Form()] = "",
-    note: Annotated[str, Form()] = "",
-) -> Response:
-    """Take the resident's rating: solved closes the matter, not solved sends it back, afterwards it is only noted."""
-    matter = _own(request, number)
-    note = note.strip()[:1000]
-    fields: dict[str, Any] = {"satisfaction": satisfaction}
-    if matter.state == "closed":
-        action = "rate"
-        if matter.satisfaction is not None:
-            raise Conflict("This matter was rated already; thank you.")
-    elif solved not in ("yes", "no"):
-        raise Invalid("Please say whether the matter is solved.", field="solved")
-    else:
-        action = "callback" if solved == "yes" else "rework"
-    fields |= {"reason": note} if action == "rework" else {"note": note} if note else {}
-    _act(matter, action, version=version, at=at, fields=fields)
-    return go(f"/progress/{matter.number}")
-
-
-@router.post("/progress/{number}/withdraw")
-def withdraw(
-    request: Request, number: str, at: Now, version: Annotated[int, Form()], reason: Annotated[str, Form()] = ""
-) -> Response:
-    """Take the matter back, with a reason."""
-    matter = _own(request, number)
-    _act(matter, "withdraw", version=version, at=at, fields={"reason": reason.strip()[:1000]})
-    return go(f"/progress/{matter.number}")
-
-
-def _act(matter: sheet.Progress, action: str, *, version: int, at: datetime, fields: dict[str, Any]) -> None:
-    """Do a step as the resident, whose code was checked: that is what opens the case to the anonymous citizen."""
-    with transaction(citizen(deps.district())) as session:
-        pin_case(session, matter.id)
-        cases.act(session, wiring.rulebook(), matter.id, action, expected_version=version, at=at, fields=fields)
-
-
-@router.get("/progress/{number}/photos/{attachment_id}")
-def own_photo(request: Request, number: str, attachment_id: uuid.UUID) -> Response:
-    """Answer one's own photo."""
-    matter = _own(request, number)
-    with snapshot(system(deps.district(), "progress")) as session:
-        return _picture(attachments.stored(session, matter.id, attachment_id))
-
-
-@router.get("/photos/{case_id}/{attachment_id}")
-def photo_of_case(session: deps.Read, case_id: uuid.UUID, attachment_id: uuid.UUID) -> Response:
-    """Answer a photo to whoever may see the case."""
-    sheet.facts(session, case_id)
-    return _picture(attachments.stored(session, case_id, attachment_id))
-
-
-def _picture(kept: attachments.Stored) -> Response:
-    return Response(
-        store().get(kept.sha256),
-        media_type=kept.media_type,
-        headers={
-            "Cache-Control": "private, max-age=3600",
-            "Content-Disposition": f'inline; filename="{kept.sha256[:12]}.jpg"',
-            "Content-Security-Policy": "default-src 'none'",
-        },
-    )
-
-
-def _remember(answer: Response, number: str) -> None:
-    """Let this browser open the reporter's own view of one matter for an hour."""
-    answer.headers.append("set-cookie", security.cookie(OWN_COOKIE, security.sign_text("own", number), age_s=OWN_S))
-
-
-def _shown(request: Request) -> str | None:
-    return security.read_text("own", request.cookies.get(OWN_COOKIE, ""), OWN_S)
-
-
-def _matter(request: Request, number: str) -> sheet.Progress:
-    if not is_checked(number):
-        raise NotFound("There is no matter with this number.")
-    own = _shown(request) == number.upper()
-    if not own:
-        deps.throttle(request, "lookup", deps.address_of(request), most=MOST_LOOKUPS)
-    with snapshot(system(deps.district(), "progress")) as session:
-        return sheet.progress(session, number, access_hash=access_hash(number, access_code(number)) if own else None)
-
-
-def _own(request: Request, number: str) -> sheet.Progress:
-    """Return the matter whose code this browser has shown; raises Forbidden for any other."""
-    matter = _matter(request, number)
-    if not matter.own:
-        raise Forbidden("Show the code of the receipt first.")
-    return matter
 
 
 def _words(text: str, place: str) -> str:

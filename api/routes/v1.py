@@ -17,7 +17,7 @@ from api import deps, security, wiring
 from api.deps import Me, Now, Read, Write, require
 from api.errors import SignInNeeded
 from api.i18n import say
-from api.pages import public
+from api.pages import matter, public
 from api.pages import session as signing
 from api.routes.documents import (
     ActionIn,
@@ -179,9 +179,9 @@ def progress(
     """Say how far a matter is; with the receipt's code in the header `Access-Code` also its text and answer."""
     if not is_checked(number):
         raise NotFound("There is no matter with this number.")
-    deps.throttle(request, "lookup", deps.address_of(request), most=public.MOST_LOOKUPS)
+    deps.throttle(request, "lookup", deps.address_of(request), most=matter.MOST_LOOKUPS)
     if access_code is not None:
-        deps.throttle(request, "code", number, most=public.MOST_CODES)
+        deps.throttle(request, "code", number, most=matter.MOST_CODES)
     with snapshot(system(deps.district(), "progress")) as session:
         found = sheet.progress(session, number, access_hash=access_hash(number, access_code) if access_code else None)
     return ProgressOut(

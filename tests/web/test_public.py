@@ -120,7 +120,7 @@ def test_not_solved_needs_words_and_sends_it_back(client: TestClient, answered: 
     assert client.post(f"/progress/{number}/rate", data=form).status_code == 422
     answer = client.post(f"/progress/{number}/rate", data=form | {"note": "垃圾还在"})
     assert answer.status_code == 303
-    assert "办理中" in client.get(f"/progress/{number}").text
+    assert "正在办理" in client.get(f"/progress/{number}").text
 
 
 def test_while_typing_place_and_category_appear(client: TestClient) -> None:
