@@ -81,8 +81,8 @@ def weekdays_of(written: str) -> frozenset[int]:
     """Return the days of the week, 1 Monday to 7 Sunday, of `1-5` or `2,4`; empty for empty. Raises Invalid."""
     found: set[int] = set()
     for part in written.replace(" ", "").split(",") if written.strip() else ():
-        first, _, last = part.partition("-")
-        last = last or first
+        first, to, last = part.partition("-")
+        last = last if to else first
         if not (first in "1234567" and last in "1234567" and len(first) == len(last) == 1 and first <= last):
             raise Invalid("{days} are no days of the week; write 1-5 or 2,4.", field="weekdays", days=written[:20])
         found.update(range(int(first), int(last) + 1))

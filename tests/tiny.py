@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.actor import Role
 from core.datums import to_db
+from dispatch.appointments import ServiceWindow
 from dispatch.models import RoutingRule
 from grid import accounts
 from grid.models import Account, Address, Area, Category, Cell, District, Place, Unit
@@ -25,6 +26,8 @@ LNG, LAT = 113.00, 23.00
 PASSWORD = "demo-gewebe-26"
 CENTRE, STREETS, WATER, POLICE = "990200-C", "990200-D1", "990200-D2", "990200-E1"
 WEST_OFFICE, EAST_OFFICE = "990200-T1", "990200-T2"
+#: A counter of the streets' office with two desks, and the west town's home visits.
+COUNTER, VISITS = "H1", "H2"
 #: login → role, unit, town.
 PEOPLE = {
     "operator": (Role.OPERATOR, "", ""),
@@ -152,6 +155,17 @@ def _addresses() -> list[dict[str, object]]:
     ]
 
 
+def _windows() -> list[dict[str, object]]:
+    hall = {"unit_code": STREETS, "kind": "window", "place": "区政务服务大厅二楼", "slot_min": 30, "capacity": 2}
+    home = {"unit_code": WEST_OFFICE, "kind": "home", "place": "望湖镇便民服务中心", "slot_min": 60, "capacity": 1}
+    rows: list[dict[str, object]] = [
+        {"code": COUNTER, "name": "城管综合窗口"} | hall,
+        {"code": VISITS, "name": "望湖镇上门服务队", "travel_min": 30, "area_code": WEST, "town_code": WEST} | home,
+    ]
+    plain = {"travel_min": 0, "area_code": "", "town_code": "", "invented": True}
+    return [plain | row for row in rows]
+
+
 def make(session: Session) -> Tiny:
     """Write the district and its accounts, unless they are there; as the program, caller commits."""
 
@@ -214,6 +228,7 @@ def make(session: Session) -> Tiny:
             {"id": "r3", "category_code": "1002", "area_code": WEST, "unit_code": WEST_OFFICE, "note": "镇内占道归镇"},
         ],
     )
+    put(ServiceWindow, _windows())
     for login, (role, unit, town) in PEOPLE.items():
         if accounts.by_login(session, login, district=DISTRICT) is None:
             session.add(
