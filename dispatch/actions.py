@@ -55,6 +55,8 @@ class Change:
     limits: dict[str, str] = field(default_factory=dict)
     #: The longer limit of the law beside a promised one, by clock.
     legal: dict[str, str] = field(default_factory=dict)
+    #: Where a clock's limit began before this step: the law counts from the receipt, whenever it is noted. By clock.
+    since: dict[str, datetime] = field(default_factory=dict)
     #: Clocks of single shares that start.
     starting: list[Clock] = field(default_factory=list)
     #: Clocks that the step stops.
@@ -81,13 +83,15 @@ class Change:
             kind=self.limit_kind,
             urgency=case.urgency,
             category=case.category_code or "",
-            start=self.at,
+            start=self.since.get(name, self.at),
             limit=self.limits.get(name),
             legal=self.legal.get(name),
         )
 
-    def share_clocks(self, share: Any, unit: str, names: tuple[str, ...]) -> None:
-        """Let clocks of one share start with the step."""
+    def share_clocks(
+        self, share: Any, unit: str | None, names: tuple[str, ...], *, limits: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Let clocks of one share start with the step; limits: those that replace the table's, by clock."""
         case = self.case
         self.starting += [
             self.book.clock(
@@ -97,6 +101,7 @@ class Change:
                 urgency=case.urgency,
                 category=case.category_code or "",
                 start=self.at,
+                limit=(limits or {}).get(name),
                 assignment_id=share,
             )
             for name in names

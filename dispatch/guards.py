@@ -6,7 +6,7 @@ than the rule. Knows what hangs on a case; changes nothing. The process tables n
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,8 @@ class Look:
     process: Process
     actor: Actor
     at: datetime
+    #: What hangs on the case besides, kept by whoever knows it: its application.
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def _of_case(self, model: Any) -> tuple[Any, Any]:
         return model.district_code == self.case.district_code, model.case_id == self.case.id

@@ -114,6 +114,9 @@ class Process:
     expiry: Mapping[str, str] = field(default_factory=dict)
     #: Clocks that measure the lead unit; the others measure the district centre, or nobody.
     unit_clocks: tuple[str, ...] = ("sign", "reply")
+    #: The clock that an extension lengthens, and by how much at most; the district's setting where that is empty.
+    extends: str = "reply"
+    longest_extension: str = ""
     #: Action → kind of case → what the form asks besides the step's own needs.
     forms: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     _index: Mapping[tuple[str, str], Step] = field(default_factory=dict, repr=False, compare=False)
@@ -235,6 +238,7 @@ _STEP_COLUMNS = (
 )
 _COLUMNS = (
     *("process", "version", "kinds", "label", "initial", "starts", "clocks", "sides", "expiry", "unit_clocks", "forms"),
+    *("extends", "longest_extension"),
     *("observers", "never", "states", "include", "steps"),
 )
 
@@ -283,6 +287,8 @@ def _process(table: Row) -> Process:
         sides=sides,
         expiry=_meanings(table, "expiry"),
         unit_clocks=table.words("unit_clocks") or ("sign", "reply"),
+        extends=table.text("extends") or "reply",
+        longest_extension=table.text("longest_extension"),
         forms=_forms(table),
         observers=observers,
         never=tuple(never),
@@ -468,6 +474,8 @@ def problems(found: Process) -> list[str]:
     for clock, action in found.expiry.items():
         if clock not in found.clocks or not any(s.action == action and Role.SYSTEM in s.roles for s in found.steps):
             wrong.append(f"The program cannot {action} when {clock} runs out.")
+    if "extend_grant" in found.actions and found.extends not in found.clocks:
+        wrong.append(f"There is no clock {found.extends}, which an extension would lengthen.")
     wrong += [
         f"There is no action {action}, which has a form." for action in found.forms if action not in found.actions
     ]

@@ -29,8 +29,13 @@ MOST_SHARES = 12
 # Shares 协办, 并联.
 
 
-def add_share(change: Change, unit: object, *, task: str, share: str = "assist", needed: bool = True) -> None:
-    """Give one more unit a share with a task of its own; its clocks start with the step. Raises Invalid, Conflict."""
+def add_share(
+    change: Change, unit: object, *, task: str, share: str = "assist", needed: bool = True, limit: str | None = None
+) -> None:
+    """Give one more unit a share with a task of its own; its clocks start with the step. Raises Invalid, Conflict.
+
+    limit: replaces the table's for the answer, such as a limit that an item's sheet names.
+    """
     case, book = change.case, change.book
     code = book.checked_unit(unit)
     if code == case.unit_code:
@@ -56,7 +61,7 @@ def add_share(change: Change, unit: object, *, task: str, share: str = "assist",
     )
     if code not in case.unit_codes:
         case.unit_codes = [*case.unit_codes, code]
-    change.share_clocks(key, code, ("share_sign", "share_reply"))
+    change.share_clocks(key, code, ("share_sign", "share_reply"), limits={"share_reply": limit})
 
 
 def _add_unit(change: Change) -> None:
@@ -90,9 +95,8 @@ def _ask(kind: str) -> Callable[[Change], None]:
         span = Limit.parse(fields["span"])
         code = str(fields.get("pause_reason") or "")
         if kind == "extension":
-            _no_longer(
-                change, span, Limit.parse(str(change.book.settings.get("longest_extension") or LONGEST_EXTENSION))
-            )
+            most = change.process.longest_extension or change.book.settings.get("longest_extension")
+            _no_longer(change, span, Limit.parse(str(most or LONGEST_EXTENSION)))
         elif kind == "pause":
             _no_longer(change, span, LONGEST_PAUSE[code])
         change.session.execute(
@@ -141,12 +145,11 @@ def _extend_grant(change: Change) -> None:
     plea = _decide(change, "granted")
     case = change.case
     why = {"extended": plea.span, "by": change.actor.name}
-    for clock in change.process.unit_clocks:
-        if clock in change.process.starts:
-            new = deadlines.extend(
-                change.session, change.book, case.id, clock, plea.span, at=change.at, asked_at=plea.asked_at, why=why
-            )
-            change.data["due_at"] = new.isoformat()
+    clock = change.process.extends
+    new = deadlines.extend(
+        change.session, change.book, case.id, clock, plea.span, at=change.at, asked_at=plea.asked_at, why=why
+    )
+    change.data["due_at"] = new.isoformat()
     change.clocks_touched = True
 
 
