@@ -34,6 +34,7 @@ def demo() -> None:
     begin_servers()
     if not wiring.districts():
         _load_one()
+    _items()
     password = _people()
     _play_once()
     web = services.start()
@@ -65,6 +66,22 @@ def _load_one() -> None:
         cli_district.generate(seed=_SEED, households=_HOUSEHOLDS, cases=_CASES, out=folder)
         cli_district.load(folder, None, None)
     wiring.forget()
+
+
+def _items() -> None:
+    """Publish the example items where there are none yet."""
+    from sqlalchemy import func, select
+
+    from api import cli_items, wiring
+    from core.actor import system
+    from core.db import snapshot
+    from dispatch.items.models import Item
+
+    code = wiring.district()
+    with snapshot(system(code, "demo")) as session:
+        known = session.scalar(select(func.count()).where(Item.district_code == code))
+    if not known:
+        cli_items.load("default", skip_bad=False, lists=None)
 
 
 def _people() -> str:

@@ -36,6 +36,7 @@ STATIC = _API / "static"
 NAV = (
     ("/", i18n.N_("Report a matter"), None),
     ("/progress", i18n.N_("Look up progress"), None),
+    ("/items", i18n.N_("Services"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),

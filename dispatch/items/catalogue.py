@@ -17,7 +17,7 @@ from core.actor import Role
 from core.db import actor_of, rows
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.calendar import china_time
-from dispatch.items.reading import Given, Override, Read
+from dispatch.items.reading import MOST_ITEMS, Given, Override, Read
 from dispatch.items.roles import Units, Warned
 from dispatch.items.sheet import Sheet, checked, digest
 from dispatch.words import N_
@@ -182,6 +182,19 @@ def history(session: Session, code: str) -> list[Line]:
     if not found:
         raise NotFound("There is no service item with the code {code}.", field="code", code=code[:40])
     return [Line(**row) for row in found]
+
+
+def every(session: Session, day: date) -> list[Version]:
+    """Return all items that hold on a day with their sheets, by code: for exports. Reads; bounded by `MOST_ITEMS`."""
+    found = rows(
+        session,
+        f"WITH latest AS ({_LATEST}) SELECT {_COLUMNS}, body, digest FROM latest WHERE {_HOLDS}"  # noqa: S608  constants
+        " ORDER BY item_code LIMIT :n",
+        d=actor_of(session).district,
+        day=day,
+        n=MOST_ITEMS,
+    )
+    return [_version(row) for row in found]
 
 
 def applicable(session: Session, code: str, day: date, *, seen: int | None = None) -> Version:
@@ -388,9 +401,11 @@ def _one(session: Session, code: str, rest: str, **given: Any) -> Version | None
         code=code,
         **given,
     )
-    if not found:
-        return None
-    row = dict(found[0])
+    return _version(found[0]) if found else None
+
+
+def _version(found: Mapping[str, Any]) -> Version:
+    row = dict(found)
     return Version(sheet=Sheet.of(row.pop("body")), **row)
 
 

@@ -110,7 +110,7 @@ def kind(address: str) -> str:
 def links(page: Page, server: str) -> list[str]:
     found = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
     switches = re.compile(r"[?&](lang|type|theme)=")
-    files = re.compile(r"/(static|photos|tiles)/|\.(csv|xlsx|json|geojson)\b")
+    files = re.compile(r"/(static|photos|tiles)/|\.(csv|xlsx|json|geojson|pdf)\b")
     ours = [link.split("#")[0] for link in found if link.startswith(f"{server}/")]
     return [link for link in dict.fromkeys(ours) if not switches.search(link) and not files.search(link)]
 

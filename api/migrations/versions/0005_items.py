@@ -71,14 +71,14 @@ def upgrade() -> None:
         "list_entry",
         sa.Column("district_code", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
-        sa.Column("list", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("basis", sa.String(), server_default="", nullable=False),
         sa.Column("item_codes", postgresql.ARRAY(sa.String()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("conditions", postgresql.JSONB(), nullable=False),
         sa.Column("shares", postgresql.JSONB(), nullable=False),
         sa.Column("example", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.CheckConstraint("list IN ('negative', 'permitted', 'supervision')", name=op.f("ck_list_entry_list")),
+        sa.CheckConstraint("kind IN ('negative', 'permitted', 'supervision')", name=op.f("ck_list_entry_kind")),
         sa.PrimaryKeyConstraint("district_code", "code", name=op.f("pk_list_entry")),
     )
     shelter("item", reads="true", writes=KEEPS, privileges="SELECT, INSERT")

@@ -1,0 +1,78 @@
+"""PDF files from our own HTML; nothing outside the given text is ever read, neither files nor hosts.
+
+Drawing takes a second of one processor, so one at a time is drawn, and what was drawn a moment ago is kept.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any, Final
+
+from core.errors import Unavailable
+
+_drawing = threading.Lock()
+_kept: "OrderedDict[Hashable, bytes]" = OrderedDict()
+_MOST_KEPT: Final = 64
+#: How long a request waits for its turn to draw.
+_PATIENCE_S: Final = 20.0
+
+
+def draw(key: Hashable, html: Callable[[], str], *, css: str) -> bytes:
+    """Return the PDF of a page, from memory where the same key was drawn a moment ago.
+
+    key: everything that the page depends on. html: makes the page, escaped. css: our own style.
+    Raises Unavailable where the machine lacks what draws, or too many wait.
+    """
+    known = _kept.get(key)
+    if known is not None:
+        return known
+    if not _drawing.acquire(timeout=_PATIENCE_S):
+        raise Unavailable("Too many files are being drawn at the moment; try again in a minute.")
+    try:
+        known = _kept.get(key)
+        if known is None:
+            known = _drawn(html(), css)
+            _kept[key] = known
+            while len(_kept) > _MOST_KEPT:
+                _kept.popitem(last=False)
+        return known
+    finally:
+        _drawing.release()
+
+
+def _drawn(html: str, css: str) -> bytes:
+    weasyprint = _program()
+    closed = _closed()
+    style = weasyprint.CSS(string=css, url_fetcher=closed)
+    made: bytes = weasyprint.HTML(string=html, url_fetcher=closed, base_url=None).write_pdf(stylesheets=[style])
+    return made
+
+
+@cache
+def _program() -> Any:
+    """Return the program that draws; imported late, because it takes a second and few processes draw."""
+    try:
+        import weasyprint
+    except OSError as error:
+        # Pango is a library of the distribution, which setup.sh installs.
+        raise Unavailable("This machine cannot make PDF files; print the page instead.") from error
+    return weasyprint
+
+
+@cache
+def _closed() -> Any:
+    """Return a fetcher that refuses every address."""
+    _program()
+    from weasyprint.urls import URLFetcher
+
+    class Closed(URLFetcher):  # type: ignore[misc]  # the package ships no types
+        """Refuses hosts, files and everything else that a page might name."""
+
+        def fetch(self, url: str, headers: Any = None) -> Any:
+            """Refuse; whatever wanted it is left out."""
+            del headers
+            message = f"nothing is fetched for a PDF: {url[:80]}"
+            raise ValueError(message)
+
+    return Closed()
