@@ -65,6 +65,19 @@ URGENCIES: Mapping[str, str] = {
     "ordinary": N_("Ordinary"),
 }
 YES_NO: Mapping[str, str] = {"yes": N_("Yes"), "no": N_("No")}
+#: 答复类型: how a request for government information is answered (政府信息公开条例 arts. 14 to 16, 36).
+REPLY_KINDS: Mapping[str, str] = {
+    "granted": N_("Disclosed"),
+    "partly": N_("Disclosed in part"),
+    "already_public": N_("Public already; told where"),
+    "later": N_("Will be published by the agency; told when"),
+    "not_disclosed": N_("Not to be disclosed"),
+    "not_held": N_("Not held by this authority"),
+    "other_authority": N_("Held by another authority; told which"),
+    "repeated": N_("Answered before; the request repeats itself"),
+    "to_be_made": N_("Would have to be made or gathered first"),
+    "not_information": N_("No request for information; told what it is instead"),
+}
 SATISFACTION: Mapping[str, str] = {
     "5": N_("Very satisfied"),
     "4": N_("Satisfied"),
@@ -100,6 +113,49 @@ def _named(fields: Iterable[Field]) -> dict[str, Field]:
     return {one.name: one for one in fields}
 
 
+#: What applications for service items and requests for information ask for.
+_ITEM_FIELDS = (
+    Field("materials", "names", N_("Materials handed in")),
+    Field("wrong", "rows", N_("What is wrong with what was handed in"), help=N_("Each material with the reason.")),
+    Field("owed", "names", N_("Materials that follow")),
+    Field("commitment", "choice", N_("The applicant promises to hand them in"), YES_NO),
+    Field("consent", "choice", N_("The applicant agrees that it is used again"), YES_NO),
+    Field("facts", "rows", N_("Facts that the three lists ask for")),
+    Field("where_to_turn", "text", N_("Where to turn instead"), most=500),
+    Field("survey_at", "instant", N_("Date and time of the survey"), most=40),
+    Field("survey_place", "text", N_("Meeting place"), most=SHORT),
+    Field("survey_record", "long", N_("Record of the survey")),
+    Field("survey_result", "choice", N_("Result of the survey"), {"pass": N_("Passed"), "fail": N_("Not passed")}),
+    Field("level", "choice", N_("Level above"), {"city": N_("City"), "province": N_("Province")}),
+    Field("reference", "text", N_("Number of the letter"), most=100),
+    Field(
+        "handover_decision",
+        "choice",
+        N_("Decision of the level above"),
+        {"agreed": N_("Agreed"), "refused": N_("Refused"), "returned": N_("Returned without a decision")},
+    ),
+    Field("decision_number", "text", N_("Number of the decision"), most=100),
+    Field("valid_until", "text", N_("Valid until"), most=40),
+    Field("pickup_place", "text", N_("Where to fetch the result"), most=40),
+    Field(
+        "picked_up_by",
+        "choice",
+        N_("Handed to"),
+        {
+            "self": N_("The applicant"),
+            "agent": N_("The agent"),
+            "post": N_("The post"),
+            "electronic": N_("Electronically"),
+        },
+    ),
+    Field("fee_amount", "text", N_("Amount in yuan"), most=12),
+    Field("waived", "text", N_("Let off, in percent"), most=3),
+    Field("waiver", "text", N_("Why it is let off"), most=SHORT),
+    Field("paid_reference", "text", N_("Number of the payment's receipt"), most=100),
+    Field("unclear", "long", N_("What is unclear or missing"), most=1000),
+    Field("wanted", "long", N_("What is asked for"), most=2000),
+    Field("reply_kind", "choice", N_("Kind of the answer"), REPLY_KINDS),
+)
 FIELDS: Mapping[str, Field] = _named(
     (
         Field("reason", "long", N_("Reason")),
@@ -195,6 +251,7 @@ FIELDS: Mapping[str, Field] = _named(
         Field("lat", "text", N_("Latitude"), most=40),
         Field("datum", "text", N_("Datum"), most=20),
         Field("place_name", "text", N_("Place"), most=SHORT),
+        *_ITEM_FIELDS,
     )
 )
 #: What a step's `may: [place]` stands for in a form.
