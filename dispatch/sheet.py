@@ -1,11 +1,11 @@
-"""One case in full 工单: facts, log, clocks, shares, reports with masked personal data, what the machine guessed.
+"""One case in full 工单: facts, log, clocks with their pauses, shares, pleas, supervision, what was merged, reports.
 
 Also the public view by number, and the only way to open sealed personal data. Knows the tables that hang on a case;
 worklists are `dispatch.views`, changes are `dispatch.cases`.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,20 @@ from core.crypto import unseal
 from core.db import actor_of, pin_case
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
-from dispatch.models import Assignment, Attachment, Case, Deadline, DeadlineChange, Disclosure, Entry, Report
+from dispatch.guards import ACTIVE
+from dispatch.models import (
+    Assignment,
+    Attachment,
+    Case,
+    Deadline,
+    DeadlineChange,
+    Disclosure,
+    Entry,
+    Pause,
+    Plea,
+    Report,
+    Supervision,
+)
 from dispatch.views import visible_to
 from grid.models import Area, Category, Unit
 
@@ -30,11 +43,16 @@ MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
 _SEE_MASKED = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.SYSTEM})
 #: Steps that the public view tells of; corrections, notes and what happens inside the house are not among them.
 _PUBLIC = frozenset(
-    {"receive", "dispatch", "redispatch", "sign", "reply", "callback", "rework", "close", "refuse"}
-    | {"hand_over", "withdraw", "reopen", "rate"}
+    {"receive", "dispatch", "redispatch", "rise", "arbitrate", "sign", "reply", "callback", "rework", "close", "refuse"}
+    | {"hand_over", "withdraw", "reopen", "rate", "extend_grant", "pause_grant", "resume", "park_grant", "park_on"}
+    | {"take_up", "merge", "unmerge", "answer_merged"}
 )
+#: What a closing form says beside the answer.
+CLOSING = ("truth", "duty", "contacted", "solved", "unsolved_reason")
 #: Log entries that one page shows; a case with more is shown from its end.
 MAX_ENTRIES = 500
+#: Rows of every other part of a sheet; no case has honest use for more.
+MAX_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +101,16 @@ class Facts:
     due_clock: str | None
     warned: int
     returns: int
+    complex: bool
+    bound: bool
+    supervised: bool
+    plea: str | None
     closed_at: datetime | None
     duplicate_of: uuid.UUID | None
     duplicate_number: str | None
+    merged_into: uuid.UUID | None
+    #: Number of the main case; None too where the actor may not see it.
+    main_number: str | None
     answer: str | None
     satisfaction: int | None
     suggestions: Mapping[str, Any]
@@ -125,14 +150,82 @@ class Logged:
 class Share:
     """One unit's share 派单."""
 
+    id: uuid.UUID
     unit_code: str
     unit_name: str
     share: str
     state: str
     why: Mapping[str, Any]
+    #: The lead waits for it.
+    needed: bool
+    task: str
+    opinion: str | None
     created_at: datetime
     signed_at: datetime | None
     ended_at: datetime | None
+
+    @property
+    def active(self) -> bool:
+        """Whether the unit still answers for it."""
+        return self.state in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRow:
+    """A span in which one clock stood 挂起; open while `ended_at` is None."""
+
+    deadline_id: uuid.UUID
+    reason_code: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PleaRow:
+    """What a unit asked of the centre, and who decided."""
+
+    kind: str
+    unit_code: str
+    unit_name: str
+    asked_name: str
+    asked_at: datetime
+    reason_code: str
+    reason: str
+    evidence: Mapping[str, Any]
+    span: str
+    state: str
+    decided_name: str | None
+    decided_at: datetime | None
+    ruling: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A supervision 督办 of the case."""
+
+    unit_code: str
+    unit_name: str
+    demand: str
+    state: str
+    issued_name: str
+    issued_at: datetime
+    answer: str | None
+    answered_name: str | None
+    answered_at: datetime | None
+    ruling: str | None
+    closed_name: str | None
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A case that was merged into this one; its caller is answered and asked separately."""
+
+    number: str
+    state: str
+    channel: str
+    received_at: datetime
+    due_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +254,18 @@ class ClockRow:
     due_at: datetime
     provisional: bool
     fired: int
+    rung: int
     stopped_at: datetime | None
     outcome: str | None
+    #: The share that it measures; None for clocks of the whole case.
+    assignment_id: uuid.UUID | None
+    #: Extensions granted, in order.
+    extra: Sequence[str]
+    #: It stands since then.
+    held_at: datetime | None
+    #: The law's limit beside a shorter promise, and when it runs out.
+    legal_limit: str | None
+    legal_due_at: datetime | None
     changes: tuple[Moved, ...]
 
 
@@ -200,6 +303,21 @@ class Sheet:
     clocks: tuple[ClockRow, ...]
     photos: tuple[Photo, ...]
     opened: tuple[Opened, ...]
+    pauses: tuple[PauseRow, ...]
+    pleas: tuple[PleaRow, ...]
+    supervisions: tuple[Order, ...]
+    merged: tuple[Merged, ...]
+
+    @property
+    def closing(self) -> Mapping[str, Any]:
+        """The closing form of the last reply: true, within duty, contacted, solved; empty before there is one."""
+        last = next((e for e in reversed(self.entries) if e.action in ("reply", "answer_merged")), None)
+        return {name: last.data[name] for name in CLOSING if name in last.data} if last else {}
+
+    @property
+    def returned_by(self) -> tuple[str, ...]:
+        """Codes of the units that returned the case, in order: more than one is ping-pong 踢皮球."""
+        return tuple(s.unit_code for s in self.shares if s.share == "lead" and s.state == "returned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,26 +366,36 @@ def facts(session: Session, case_id: uuid.UUID) -> Facts:
 def sheet(session: Session, case_id: uuid.UUID) -> Sheet:
     """Return everything about a case; raises NotFound where there is none or the actor may not know of it.
 
-    Reads only. Pins the case, so that narrow roles see its parts; seven statements, each by key.
+    Reads only. Pins the case, so that narrow roles see its parts; a dozen statements, each by key and bounded.
     """
     case = facts(session, case_id)
     actor, here = actor_of(session), actor_of(session).district
     pin_case(session, case_id)
 
     def parts(model: Any, *columns: Any) -> Select[Any]:
-        return select(*columns).where(model.district_code == here, model.case_id == case_id)
+        return select(*columns).where(model.district_code == here, model.case_id == case_id).limit(MAX_PARTS)
 
-    unit_name = Unit.name.label("unit_name")
+    def of_units(model: Any, shape: type, *order: Any) -> Any:
+        query = parts(model, *_columns(model, shape, "unit_name"), unit_name).order_by(*order)
+        named = and_(Unit.district_code == here, Unit.code == model.unit_code)
+        return session.execute(query.join(Unit, named, isouter=True)).mappings()
+
+    unit_name = func.coalesce(Unit.name, "").label("unit_name")
     entries = session.execute(
         parts(Entry, *_columns(Entry, Logged, "unit_name"), unit_name)
         .join(Unit, and_(Unit.district_code == here, Unit.code == Entry.unit_code), isouter=True)
         .order_by(Entry.seq.desc())
         .limit(MAX_ENTRIES)
     ).mappings()
-    shares = session.execute(
-        parts(Assignment, *_columns(Assignment, Share, "unit_name"), unit_name)
-        .join(Unit, and_(Unit.district_code == here, Unit.code == Assignment.unit_code))
-        .order_by(Assignment.created_at, Assignment.id)
+    shares = of_units(Assignment, Share, Assignment.created_at, Assignment.id)
+    pleas = of_units(Plea, PleaRow, Plea.asked_at, Plea.id)
+    orders = of_units(Supervision, Order, Supervision.issued_at, Supervision.id)
+    pauses = session.execute(parts(Pause, *_columns(Pause, PauseRow)).order_by(Pause.started_at, Pause.id)).mappings()
+    merged = session.execute(
+        select(*_columns(Case, Merged))
+        .where(visible_to(actor), Case.merged_into == case_id)
+        .order_by(Case.received_at, Case.id)
+        .limit(MAX_PARTS)
     ).mappings()
     photos = session.execute(
         parts(Attachment, *_columns(Attachment, Photo)).order_by(Attachment.created_at, Attachment.id)
@@ -302,6 +430,10 @@ def sheet(session: Session, case_id: uuid.UUID) -> Sheet:
         clocks=_clocks(session, case_id),
         photos=tuple(Photo(**row) for row in photos),
         opened=tuple(Opened(**row) for row in opened),
+        pauses=tuple(PauseRow(**row) for row in pauses),
+        pleas=tuple(PleaRow(**row) for row in pleas),
+        supervisions=tuple(Order(**row) for row in orders),
+        merged=tuple(Merged(**row) for row in merged),
     )
 
 
@@ -416,7 +548,8 @@ def _columns(model: Any, shape: type, *besides: str) -> list[Any]:
 def _row(session: Session, which: ColumnElement[bool], *more: Any) -> dict[str, Any]:
     actor = actor_of(session)
     here = actor.district
-    town, community, parent, twin = aliased(Area), aliased(Area), aliased(Category), aliased(Case)
+    town, community, parent = aliased(Area), aliased(Area), aliased(Category)
+    twin, main = aliased(Case), aliased(Case)
     computed = {
         "category_name": Category.name,
         "category_parent": parent.name,
@@ -424,6 +557,7 @@ def _row(session: Session, which: ColumnElement[bool], *more: Any) -> dict[str, 
         "community_name": community.short,
         "unit_name": Unit.name,
         "duplicate_number": twin.number,
+        "main_number": main.number,
         "lng": func.ST_X(Case.geom),
         "lat": func.ST_Y(Case.geom),
     }
@@ -440,6 +574,7 @@ def _row(session: Session, which: ColumnElement[bool], *more: Any) -> dict[str, 
             .join(town, and_(town.district_code == here, town.code == Case.town_code), isouter=True)
             .join(community, and_(community.district_code == here, community.code == Case.community_code), isouter=True)
             .join(twin, and_(twin.district_code == here, twin.id == Case.duplicate_of), isouter=True)
+            .join(main, and_(main.district_code == here, main.id == Case.merged_into), isouter=True)
             .where(visible_to(actor), which)
         )
         .mappings()
