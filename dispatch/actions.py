@@ -18,7 +18,7 @@ from core.ids import new_id
 from dispatch import deadlines
 from dispatch.calendar import china_time
 from dispatch.deadlines import Clock, move_unit, remeasure
-from dispatch.guards import ACTIVE, Look
+from dispatch.guards import ACTIVE, NAMED_SHARE, Look
 from dispatch.models import Assignment, Case
 from dispatch.process import Process, Step, process
 from dispatch.rulebook import Rulebook
@@ -59,6 +59,8 @@ class Change:
     since: dict[str, datetime] = field(default_factory=dict)
     #: Clocks of single shares that start.
     starting: list[Clock] = field(default_factory=list)
+    #: Units that got a share with the step.
+    added: list[str] = field(default_factory=list)
     #: Clocks that the step stops.
     stops: tuple[str, ...] = ()
     #: Why held clocks stand.
@@ -123,6 +125,13 @@ class Change:
         """Return what the receiver of a message needs: number, state, unit; never words of the reporter."""
         case = self.case
         return {"number": case.number, "state": case.state, "unit": case.unit_code, "urgency": case.urgency}
+
+    def told_by(self, topic: str) -> list[dict[str, Any]]:
+        """Return the payloads of a topic: one, or for those about shares one for each unit, named as `share`."""
+        if topic == "share.assigned":
+            return [self.told() | {"share": unit} for unit in self.added]
+        share = {"share": self.share.unit_code} if topic.startswith("share.") and self.share else {}
+        return [self.told() | share]
 
     def note(self, name: str, old: Any, new: Any) -> None:
         """Keep an old and a new value for the log."""
@@ -251,7 +260,7 @@ def measure_unit(change: Change) -> None:
     going_on = [name for name in change.process.unit_clocks if name not in change.stops]
     move_unit(change.session, change.book.district, case.id, case.unit_code, going_on)
     order = change.look.supervision
-    if order is not None and case.unit_code:
+    if order is not None and order.state == "issued" and case.unit_code:
         order.unit_code = case.unit_code
 
 
@@ -264,7 +273,7 @@ def find_share(change: Change, step: Step) -> None:
         change.share = change.look.share_of(change.actor.unit)
         if change.share is None:
             raise Forbidden("The case is with another unit now.")
-    elif step.action in ("withdraw_unit", "replace_unit", "share_rework"):
+    elif step.action in NAMED_SHARE:
         change.share = change.look.share_of(change.book.checked_unit(change.fields.get("unit")))
         if change.share is None:
             raise Invalid("This unit has no share in the case that could be changed.", field="unit")

@@ -15,18 +15,18 @@ from sqlalchemy.orm import Session
 
 from core.actor import Role, system
 from core.db import acting_as, actor_of, pin_case
-from core.errors import Conflict, Forbidden, NotFound
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import deadlines, journal
 from dispatch.actions import HANDLERS, Change, find_share, take_part
 from dispatch.calendar import china_time
 from dispatch.fields import check
-from dispatch.guards import GUARDS, Look
+from dispatch.guards import GUARDS, Look, share_fits
 from dispatch.limits import due
 from dispatch.log import Line, checked_times, late_after
-from dispatch.models import Case, Outbox
+from dispatch.models import Attachment, Case, Outbox
 from dispatch.process import Step, permit
-from dispatch.roads import ROADS, lapse_plea, lapse_supervision, tell_merged
+from dispatch.roads import ROADS, lapse_plea, lapse_supervision, merged_into, what_follows
 from dispatch.rulebook import Rulebook
 
 #: Clocks of single shares; they start and stop with their share.
@@ -79,6 +79,7 @@ def act(
     """
     actor = actor_of(session)
     case = locked(session, book.district, case_id)
+    before = case.state, case.unit_code
     if case.version != expected_version:
         state = book.process(case.process, case.process_version).state(case.state)
         raise Conflict(
@@ -102,7 +103,8 @@ def act(
         deadlines.copy_nearest(session, book.district, case.id)
     _publish(change)
     done = Done(case.id, case.number, case.state, case.version, case.entries)
-    _tell_merged(change)
+    if (case.state, case.unit_code) != before:
+        _tell_merged(change, before[1])
     return done
 
 
@@ -139,6 +141,7 @@ def _take(change: Change, action: str) -> None:
         known = (*known, "unit")
     needed = (*look.process.needs(step, case.kind), *(("reason",) if step.reason_required else ()))
     change.fields = check(change.fields, needed=needed, known=known, action=action)
+    _check_photos(change)
     change.data = dict(change.fields)
     change.stops = step.stops
     find_share(change, step)
@@ -147,6 +150,9 @@ def _take(change: Change, action: str) -> None:
     if handler:
         handler(change)
     before = case.state
+    if before == "merged" != step.target:
+        # However it leaves, answered, undone or withdrawn: the main case has no say in it any more.
+        case.merged_into = None
     if case.plea and step.target != before:
         lapse_plea(change)
     final = look.process.state(step.target).final
@@ -154,10 +160,31 @@ def _take(change: Change, action: str) -> None:
         lapse_supervision(change)
     _turn_clocks(change, step, final=final)
     _settle(change, step)
-    change.topics += [(topic, change.told()) for topic in step.emits]
+    for topic in step.emits:
+        change.topics += [(topic, told) for told in change.told_by(topic)]
     allowed = late_after(change.book.settings)
     line = Line(action, change.actor, change.happened_at, change.at, before, case.state, change.data, allowed)
     journal.append(change.session, case, line)
+
+
+def _check_photos(change: Change) -> None:
+    """Raise Invalid for a photo that is none of the case's: evidence has to be there."""
+    named = change.fields.get("photos")
+    if not named:
+        return
+    try:
+        ids = {uuid.UUID(one) for one in named}
+    except ValueError:
+        ids = set()
+    found = change.session.scalars(
+        select(Attachment.id).where(
+            Attachment.district_code == change.book.district,
+            Attachment.case_id == change.case.id,
+            Attachment.id.in_(ids),
+        )
+    ).all()
+    if not ids or len(found) != len(ids):
+        raise Invalid("One of the photos does not belong to this case.", field="photos")
 
 
 def _turn_clocks(change: Change, step: Step, *, final: bool) -> None:
@@ -190,19 +217,22 @@ def _settle(change: Change, step: Step) -> None:
         change.topics.append(("case.reopened", change.tally()))
 
 
-def _tell_merged(change: Change) -> None:
-    """Let the program do on merged cases what follows from a step on their main case, in the same transaction."""
-    if change.case.state == "merged":
-        # Nothing is merged into a merged case.
+def _tell_merged(change: Change, unit_before: str | None) -> None:
+    """Let the program do on merged cases what follows from a step on their main case, in the same transaction.
+
+    Main case first, then its callers by id: every action locks in this order; who still crosses another gets Conflict.
+    """
+    follows = what_follows(change, unit_before)
+    if follows is None:
         return
     session, book, at = change.session, change.book, change.at
-    followers = tell_merged(change)
-    if not followers:
-        return
+    action, fields = follows
+    # The acting person may not be allowed to see the cases of other callers.
     with acting_as(session, system(book.district, "merge")):
-        for key, action, fields in followers:
-            version = session.scalar(select(Case.version).where(Case.district_code == book.district, Case.id == key))
-            act(session, book, key, action, expected_version=version or 0, at=at, fields=fields)
+        for key in session.scalars(merged_into(change.case)).all():
+            caller = locked(session, book.district, key)
+            if caller.merged_into == change.case.id:
+                act(session, book, key, action, expected_version=caller.version, at=at, fields=fields)
     pin_case(session, change.case.id)
 
 
@@ -223,6 +253,7 @@ def _permit(look: Look, step: Step) -> None:
         until = due(case.closed_at, step.within, work=look.book.work).at
         if look.at > until:
             raise Conflict("The time for this ran out on {day}.", day=china_time(until).date().isoformat())
+    share_fits(look, step)
     for name in step.guards:
         GUARDS[name](look)
 

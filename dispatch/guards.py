@@ -17,11 +17,13 @@ from sqlalchemy.orm import Session
 from core.actor import Actor, Role
 from core.errors import Conflict, Forbidden
 from dispatch.models import Assignment, Attachment, Case, Deadline, Entry, Plea, Supervision
-from dispatch.process import Process
+from dispatch.process import Process, Step, process
 from dispatch.rulebook import Rulebook
 
 #: Shares in these states still answer for the case.
 ACTIVE = ("sent", "signed", "replied")
+#: Actions on the share of a unit that they name.
+NAMED_SHARE = ("withdraw_unit", "replace_unit", "share_rework")
 #: How often, where the district says nothing: returns of one case, extensions of one case. *Default*.
 CAPS = {"return": 2, "extend_grant": 1}
 #: Levels of handling 四级: kind of unit → the kind above it.
@@ -95,11 +97,15 @@ class Look:
             None,
         )
 
+    def forget_shares(self) -> None:
+        """Read the shares anew when they are asked for next: one was added."""
+        self.__dict__.pop("shares", None)
+
     def cap(self, action: str) -> int | None:
         """Return how often the district lets an action be taken on one case; None where only the table says."""
         named = self.book.settings.get("caps")
         found = named.get(action) if isinstance(named, dict) else None
-        return found if isinstance(found, int) and found > 0 else CAPS.get(action)
+        return found if type(found) is int and found >= 0 else CAPS.get(action)
 
     def asks_for(self, setting: str) -> bool:
         """Return whether the district's list of categories in a setting holds the case's category."""
@@ -115,6 +121,18 @@ class Look:
 def same_person(actor: Actor, known: uuid.UUID | None, name: str) -> bool:
     """Return whether the actor is the person of a record: the same account, or the same name where there is none."""
     return actor.id == known if actor.id or known else actor.name == name
+
+
+def share_fits(look: Look, step: Step) -> None:
+    """Raise Conflict where a step is about a share beside the lead's and no such share is at that point."""
+    if not step.part or (step.who != "share" and step.action not in NAMED_SHARE):
+        return
+    shares = [s for s in look.shares if s.share != "lead" and s.state in ACTIVE]
+    if step.who == "share":
+        shares = [s for s in shares if s.unit_code == look.actor.unit]
+    part = process("assignment")
+    if not any(part.has(step.part, share.state) for share in shares):
+        raise Conflict("No share in this case is at the point where this can be done: {action}.", action=step.label)
 
 
 def _unbound(look: Look) -> None:
@@ -150,8 +168,7 @@ def _expired(clock: Deadline, look: Look) -> bool:
 
 def _extension_left(look: Look) -> None:
     granted = look.taken.get("extend_grant", 0)
-    cap = look.cap("extend_grant") or 1
-    if granted >= cap:
+    if granted >= (look.cap("extend_grant") or 0):
         raise Conflict("This case was given more time {n} times already; that is the most.", n=granted)
 
 
@@ -205,7 +222,9 @@ def _joined(look: Look) -> None:
 
 def _no_children(look: Look) -> None:
     found = look.session.scalar(
-        select(func.count()).where(Case.district_code == look.case.district_code, Case.merged_into == look.case.id)
+        select(func.count()).where(
+            Case.district_code == look.case.district_code, Case.merged_into == look.case.id, Case.state == "merged"
+        )
     )
     if found:
         raise Conflict("Other cases were merged into this one; undo those merges first.")

@@ -145,6 +145,10 @@ class Process:
             action=self.label_of(action),
         )
 
+    def has(self, action: str, state: str) -> bool:
+        """Return whether an action stands in the table for a state."""
+        return (action, state) in self._index
+
     def offered(self, state: str, role: Role) -> tuple[Step, ...]:
         """Return what a role may do in a state, in the table's order: the buttons and the API's choices."""
         return tuple(step for step in self.steps if step.source == state and role in step.roles)

@@ -6,10 +6,8 @@ Handlers for `dispatch.cases`, as in `dispatch.actions`: each checks what only i
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 
-from core.actor import system
-from core.db import acting_as
 from core.errors import Conflict, Invalid
 from core.ids import new_id
 from dispatch import deadlines
@@ -20,6 +18,8 @@ from dispatch.limits import Limit, due
 from dispatch.models import Assignment, Case, Plea, Supervision
 from dispatch.words import N_
 
+#: States in which a case was answered and its citizen is yet to be asked.
+ANSWERED = ("replied", "settled")
 #: The longest extension of one grant. *Default*; district setting `longest_extension`.
 LONGEST_EXTENSION = "15wd"
 #: Units that may have a share of one case at once.
@@ -59,6 +59,9 @@ def add_share(
             created_at=change.at,
         )
     )
+    # The next one added in the same step has to see it.
+    change.look.forget_shares()
+    change.added.append(code)
     if code not in case.unit_codes:
         case.unit_codes = [*case.unit_codes, code]
     change.share_clocks(key, code, ("share_sign", "share_reply"), limits={"share_reply": limit})
@@ -178,7 +181,7 @@ def lapse_plea(change: Change) -> None:
     plea = change.look.plea
     if plea is not None:
         plea.state, plea.decided_at, plea.ruling = "lapsed", change.at, ""
-        change.data["lapsed"] = plea.kind
+        change.data["lapsed"] = [plea.kind]
     change.case.plea = None
     deadlines.stop(change.session, change.book.district, change.case.id, ("plea",), at=change.at, void=True)
     change.clocks_touched = True
@@ -242,7 +245,7 @@ def lapse_supervision(change: Change) -> None:
     order = change.look.supervision
     if order is not None and order.state == "issued":
         order.state, order.closed_at = "lapsed", change.at
-        change.data["lapsed"] = "supervision"
+        change.data["lapsed"] = [*change.data.get("lapsed", ()), "supervision"]
         change.case.supervised = False
 
 
@@ -256,8 +259,8 @@ def _dispute(change: Change) -> None:
 
 
 def _arbitrate(change: Change) -> None:
-    change.data["ruling"] = change.fields["ruling"]
-    assign_to(change, change.fields["unit"], again=True)
+    # Most often the unit that disputes it has to keep it.
+    assign_to(change, change.fields["unit"], again=False)
     change.case.bound = True
 
 
@@ -279,13 +282,15 @@ def _merge(change: Change) -> None:
         raise Invalid("There is no case with the number {number}.", field="main", number=number)
     if main.id == case.id:
         raise Invalid("A case cannot be merged into itself.", field="main")
-    if not main.open or main.merged_into or main.state == "replied":
+    if not main.open or main.merged_into or main.state in ANSWERED:
         raise Conflict(
             "The case {number} cannot take others in: it is settled, answered or merged itself.", number=number
         )
     if main.process != case.process:
         raise Invalid("Only cases of the same process can be merged.", field="main")
     case.merged_into = main.id
+    # Whose it is follows the main case from here.
+    case.bound = False
     change.data |= {"main": main.number, "from_unit": case.unit_code}
     _follow_unit(change, main.unit_code)
 
@@ -300,37 +305,55 @@ def _follow_unit(change: Change, unit: str | None) -> None:
 
 
 def _answer_merged(change: Change) -> None:
-    change.case.answer = change.fields["answer"]
-    change.case.merged_into = None
+    """Answer this caller too; the unit of the main case has a share from here, for its rework would be that unit's."""
+    case = change.case
+    case.answer = change.fields["answer"]
+    if case.unit_code:
+        change.session.execute(
+            insert(Assignment).values(
+                district_code=case.district_code,
+                id=new_id(),
+                case_id=case.id,
+                unit_code=case.unit_code,
+                share="lead",
+                state="replied",
+                why={"by": change.actor.name, "level": "merged"},
+                created_at=change.at,
+                signed_at=change.at,
+            )
+        )
 
 
 def _unmerge(change: Change) -> None:
-    change.case.merged_into = None
     change.case.unit_code = None
     measure_unit(change)
 
 
-def tell_merged(change: Change) -> list[tuple[Any, str, dict[str, Any]]]:
-    """Return what follows for the cases merged into this one: id, action, fields; the program does it.
+def merged_into(main: Case) -> Select[Any]:
+    """Return the query for the ids of the cases merged into another, in the order in which they are locked."""
+    return (
+        select(Case.id)
+        .where(Case.district_code == main.district_code, Case.merged_into == main.id, Case.state == "merged")
+        .order_by(Case.id)
+    )
 
-    The main case answered → each caller is answered; moved → their clocks measure the new unit; at rest without an
-    answer → each is handled by itself again.
+
+def what_follows(change: Change, unit_before: str | None) -> tuple[str, dict[str, Any]] | None:
+    """Return what the program does with the cases merged into this one: action and fields; None for nothing.
+
+    The main case answered → each caller is answered; at rest without an answer → each is handled by itself again; with
+    another unit → their clocks measure that one.
     """
     case = change.case
-    with acting_as(change.session, system(case.district_code, "merge")):
-        found = change.session.scalars(
-            select(Case.id)
-            .where(Case.district_code == case.district_code, Case.merged_into == case.id)
-            .order_by(Case.id)
-        ).all()
-    if not found:
-        return []
-    if case.state == "replied":
-        return [(key, "answer_merged", {"answer": case.answer or ""}) for key in found]
+    if case.state == "merged":
+        return None
+    if case.state in ANSWERED:
+        return "answer_merged", {"answer": case.answer or ""}
     if not case.open:
-        return [(key, "unmerge", {"reason": N_("The main case ended without an answer.")}) for key in found]
-    fields = {"unit": case.unit_code} if case.unit_code else {}
-    return [(key, "follow", fields) for key in found]
+        return "unmerge", {"reason": N_("The main case ended without an answer.")}
+    if case.unit_code != unit_before:
+        return "follow", ({"unit": case.unit_code} if case.unit_code else {})
+    return None
 
 
 #: Action → its effect.
