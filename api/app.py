@@ -32,12 +32,13 @@ PAGES = (
     "api.pages.unit",
     "api.pages.case",
     "api.pages.supervise",
+    "api.pages.appointments",
     "api.pages.map",
     "api.pages.accounts",
     "api.pages.items",
 )
 #: For programs: cookie sessions need the CSRF header, tokens do not.
-ROUTES = ("api.routes.v1", "api.routes.items", "api.routes.docs", "api.routes.tiles")
+ROUTES = ("api.routes.v1", "api.routes.appointments", "api.routes.cases", "api.routes.items", "api.routes.docs", "api.routes.tiles")
 
 health = APIRouter(include_in_schema=False)
 
