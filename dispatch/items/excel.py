@@ -17,8 +17,9 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from core.errors import Invalid
 from dispatch.items.columns import ITEMS, NOTES, OWNER, TABLES, Column, Table
+from dispatch.items.parsing import Fault, Faults, parse
 from dispatch.items.reading import CODE_PATTERN, MOST_ITEMS, Given, Read, code_pattern, day
-from dispatch.items.sheet import Fault, Faults, Sheet, parse
+from dispatch.items.sheet import Sheet
 from dispatch.tables import Row
 
 MAX_BYTES: Final = 10_000_000

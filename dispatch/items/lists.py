@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from core.actor import Role
 from core.db import actor_of, rows
 from core.errors import Forbidden, Invalid
-from dispatch.items.sheet import Fault, Faults
+from dispatch.items.parsing import Fault, Faults
 from dispatch.tables import Row, parse_yaml, read_text
 from dispatch.words import N_
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import Invalid
-from dispatch.items.sheet import NAMES, Fault, Faults, Sheet, parse
+from dispatch.items.parsing import Fault, Faults, parse
+from dispatch.items.sheet import NAMES, Sheet
 from dispatch.tables import Row, parse_yaml, read_text
 
 #: The sheets shipped as examples.
