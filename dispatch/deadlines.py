@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import orjson
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
@@ -494,9 +495,9 @@ _REACHED = text(
     "AND held_at IS NULL ORDER BY case_id, due_at, id"
 )
 _ADVANCE = text(
-    "UPDATE deadline AS w SET fired = s.fired, rung = s.rung, next_at = s.next_at FROM unnest("
-    "CAST(:ids AS uuid[]), CAST(:fired AS int[]), CAST(:rungs AS int[]), CAST(:next AS timestamptz[])) "
-    "AS s(id, fired, rung, next_at) WHERE w.district_code = :d AND w.id = s.id"
+    "UPDATE deadline AS w SET fired = s.fired, rung = s.rung, next_at = s.next_at FROM "
+    "json_to_recordset(CAST(:rows AS json)) AS s(id uuid, fired int, rung int, next_at timestamptz) "
+    "WHERE w.district_code = :d AND w.id = s.id"
 )
 
 
@@ -554,13 +555,8 @@ def climb(session: Session, book: "Rulebook", fired: Fired, *, at: datetime) -> 
 def _advance(session: Session, district: str, fired: Sequence[Fired], following: Sequence[datetime | None]) -> None:
     """Write levels and rungs of clocks, and when the sweep has to look again."""
     if fired:
-        session.execute(
-            _ADVANCE,
-            {
-                "d": district,
-                "ids": [one.deadline_id for one in fired],
-                "fired": [one.level for one in fired],
-                "rungs": [one.rung for one in fired],
-                "next": list(following),
-            },
-        )
+        rows = [
+            {"id": one.deadline_id, "fired": one.level, "rung": one.rung, "next_at": then}
+            for one, then in zip(fired, following, strict=True)
+        ]
+        session.execute(_ADVANCE, {"d": district, "rows": orjson.dumps(rows).decode()})

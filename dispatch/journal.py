@@ -6,6 +6,7 @@ The only place that inserts into table `entry`. How a line is hashed and checked
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import orjson
 from sqlalchemy import insert, select, text
@@ -24,19 +25,19 @@ _HEADS = text(
     "ON e.district_code = c.district_code AND e.case_id = c.id AND e.seq = c.entries "
     "WHERE c.district_code = :d AND c.id = ANY (:cases)"
 )
+#: Rows travel as one JSON document: psycopg needs a tenth of the time that it needs for an array a column.
 _APPEND = text(
     "INSERT INTO entry (district_code, case_id, seq, action, actor_id, actor_name, actor_role, unit_code, happened_at, "
-    "recorded_at, late, state_before, state_after, data, prev_hash, hash) SELECT :d, s.* FROM unnest("
-    "CAST(:case_id AS uuid[]), CAST(:seq AS int[]), CAST(:action AS text[]), CAST(:actor_id AS uuid[]), "
-    "CAST(:actor_name AS text[]), CAST(:actor_role AS text[]), CAST(:unit_code AS text[]), "
-    "CAST(:happened_at AS timestamptz[]), CAST(:recorded_at AS timestamptz[]), CAST(:late AS boolean[]), "
-    "CAST(:state_before AS text[]), CAST(:state_after AS text[]), CAST(:data AS jsonb[]), "
-    "CAST(:prev_hash AS bytea[]), CAST(:hash AS bytea[])) AS s"
+    "recorded_at, late, state_before, state_after, data, prev_hash, hash) SELECT :d, s.case_id, s.seq, s.action, "
+    "s.actor_id, s.actor_name, s.actor_role, s.unit_code, s.happened_at, s.recorded_at, s.late, s.state_before, "
+    "s.state_after, s.data, s.prev_hash, s.hash FROM json_to_recordset(CAST(:rows AS json)) AS s("
+    "case_id uuid, seq int, action text, actor_id uuid, actor_name text, actor_role text, unit_code text, "
+    "happened_at timestamptz, recorded_at timestamptz, late boolean, state_before text, state_after text, "
+    "data jsonb, prev_hash bytea, hash bytea)"
 )
 _MOVE_HEADS = text(
-    "UPDATE cases AS c SET entries = s.entries, head_hash = s.head FROM unnest("
-    "CAST(:cases AS uuid[]), CAST(:entries AS int[]), CAST(:heads AS bytea[])) AS s(id, entries, head) "
-    "WHERE c.district_code = :d AND c.id = s.id"
+    "UPDATE cases AS c SET entries = s.entries, head_hash = s.head FROM json_to_recordset(CAST(:rows AS json)) "
+    "AS s(id uuid, entries int, head bytea) WHERE c.district_code = :d AND c.id = s.id"
 )
 
 
@@ -82,20 +83,21 @@ def append_many(session: Session, district: str, lines: Iterable[tuple[uuid.UUID
         entries, head = heads[case_id]
         columns = as_columns(entries + 1, line)
         sealed = link(head, columns)
-        columns["data"] = orjson.dumps(columns["data"]).decode()
-        rows.append(columns | {"case_id": case_id, "prev_hash": head, "hash": sealed})
+        rows.append(columns | {"case_id": case_id, "prev_hash": _hex(head), "hash": _hex(sealed)})
         heads[case_id] = (entries + 1, sealed)
-    session.execute(_APPEND, {"d": district} | {name: [row[name] for row in rows] for name in rows[0]})
-    session.execute(
-        _MOVE_HEADS,
-        {
-            "d": district,
-            "cases": list(heads),
-            "entries": [entries for entries, _ in heads.values()],
-            "heads": [head for _, head in heads.values()],
-        },
-    )
+    session.execute(_APPEND, {"d": district, "rows": as_json(rows)})
+    moved = [{"id": case_id, "entries": entries, "head": _hex(head)} for case_id, (entries, head) in heads.items()]
+    session.execute(_MOVE_HEADS, {"d": district, "rows": as_json(moved)})
     for held in session.identity_map.values():
         if isinstance(held, Case) and held.id in heads:
             session.expire(held, ["entries", "head_hash"])
     return len(rows)
+
+
+def as_json(rows: Any) -> str:
+    """Return rows as one JSON document for `json_to_recordset`: ids, aware times and nested data as they are."""
+    return orjson.dumps(rows).decode()
+
+
+def _hex(value: bytes) -> str:
+    return "\\x" + value.hex()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from core.errors import Invalid
 from core.ids import new_id
 from dispatch import deadlines
+from dispatch.journal import as_json
 from dispatch.limits import Limit, Measured, measured
 from dispatch.rulebook import Rulebook
 
@@ -36,17 +36,16 @@ _PAUSES = text(
 _COUNT = text("SELECT count(*) FROM deadline WHERE district_code = :d AND stopped_at IS NULL")
 _MOVE = text(
     'UPDATE deadline AS w SET "limit" = s.lim, due_at = s.due, half_at = s.half, near_at = s.near, next_at = s.next, '
-    "provisional = s.prov, legal_due_at = s.legal, fired = s.fired, rung = s.rung FROM unnest("
-    "CAST(:ids AS uuid[]), CAST(:lim AS text[]), CAST(:due AS timestamptz[]), CAST(:half AS timestamptz[]), "
-    "CAST(:near AS timestamptz[]), CAST(:next AS timestamptz[]), CAST(:prov AS boolean[]), "
-    "CAST(:legal AS timestamptz[]), CAST(:fired AS int[]), CAST(:rung AS int[])) "
-    "AS s(id, lim, due, half, near, next, prov, legal, fired, rung) WHERE w.district_code = :d AND w.id = s.id"
+    "provisional = s.prov, legal_due_at = s.legal, fired = s.fired, rung = s.rung FROM "
+    "json_to_recordset(CAST(:rows AS json)) AS s("
+    "id uuid, lim text, due timestamptz, half timestamptz, near timestamptz, next timestamptz, prov boolean, "
+    "legal timestamptz, fired int, rung int) "
+    "WHERE w.district_code = :d AND w.id = s.id"
 )
 _DIFF = text(
     "INSERT INTO deadline_change (district_code, id, case_id, deadline_id, changed_at, old_due_at, new_due_at, why) "
-    "SELECT :d, s.id, s.case_id, s.deadline_id, :at, s.old, s.new, s.why FROM unnest(CAST(:changes AS uuid[]), "
-    "CAST(:cases AS uuid[]), CAST(:ids AS uuid[]), CAST(:old AS timestamptz[]), CAST(:due AS timestamptz[]), "
-    "CAST(:why AS jsonb[])) AS s(id, case_id, deadline_id, old, new, why)"
+    "SELECT :d, s.change, s.case_id, s.id, :at, s.old, s.due, s.why FROM json_to_recordset(CAST(:rows AS json)) "
+    "AS s(change uuid, case_id uuid, id uuid, old timestamptz, due timestamptz, why jsonb)"
 )
 
 
@@ -143,29 +142,29 @@ def _write(session: Session, book: Rulebook, moves: Sequence[_Move], *, at: date
     """Write the moved deadlines, their diffs and the colours of their cases: three statements."""
     if not moves:
         return
-    columns: dict[str, list[Any]] = {name: [] for name in ("next", "fired", "rung", "why")}
+    rows = []
     for move in moves:
         row, found = move.row, move.found
         fired, rung = deadlines.announced(row.fired, row.rung, found, at=at)
-        columns["fired"].append(fired)
-        columns["rung"].append(rung)
-        columns["next"].append(deadlines.armed(book, row, found, fired, rung, at=at))
-        told = why if move.limit == row.limit else {**why, "limit": [row.limit, move.limit]}
-        columns["why"].append(orjson.dumps(told).decode())
-    values = {
-        "d": book.district,
-        "at": at,
-        "changes": [new_id() for _ in moves],
-        "cases": [move.row.case_id for move in moves],
-        "ids": [move.row.id for move in moves],
-        "lim": [move.limit for move in moves],
-        "old": [move.row.due_at for move in moves],
-        "due": [move.found.at for move in moves],
-        "half": [move.found.half for move in moves],
-        "near": [move.found.near for move in moves],
-        "prov": [move.found.provisional for move in moves],
-        "legal": [move.found.legal_at for move in moves],
-    } | columns
-    session.execute(_MOVE, values)
-    session.execute(_DIFF, values)
+        rows.append(
+            {
+                "id": row.id,
+                "case_id": row.case_id,
+                "change": new_id(),
+                "lim": move.limit,
+                "old": row.due_at,
+                "due": found.at,
+                "half": found.half,
+                "near": found.near,
+                "next": deadlines.armed(book, row, found, fired, rung, at=at),
+                "prov": found.provisional,
+                "legal": found.legal_at,
+                "fired": fired,
+                "rung": rung,
+                "why": why if move.limit == row.limit else {**why, "limit": [row.limit, move.limit]},
+            }
+        )
+    written = as_json(rows)
+    session.execute(_MOVE, {"d": book.district, "rows": written})
+    session.execute(_DIFF, {"d": book.district, "rows": written, "at": at})
     deadlines.copy_nearest(session, book.district, *{move.row.case_id for move in moves})

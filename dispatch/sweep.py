@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from core.actor import system
@@ -17,9 +17,8 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import cases, deadlines
 from dispatch.deadlines import OVERDUE, Fired
-from dispatch.journal import append_many
+from dispatch.journal import append_many, as_json
 from dispatch.log import Line
-from dispatch.models import Outbox
 from dispatch.rulebook import Rulebook
 
 _log = logging.getLogger(__name__)
@@ -27,6 +26,12 @@ _log = logging.getLogger(__name__)
 _SEEN = text(
     "SELECT id, number, state, version, process, process_version FROM cases "
     "WHERE district_code = :d AND id = ANY (:ids)"
+)
+
+_SEND = text(
+    "INSERT INTO outbox (district_code, id, case_id, topic, payload, created_at) "
+    "SELECT :d, s.id, s.case_id, s.topic, s.payload, :at FROM json_to_recordset(CAST(:rows AS json)) "
+    "AS s(id uuid, case_id uuid, topic text, payload jsonb)"
 )
 
 
@@ -79,18 +84,16 @@ def _announce(
             lines.append((found.case_id, Line(action, program, at, at, case.state, case.state, told)))
         messages.append(
             {
-                "district_code": book.district,
                 "id": new_id(),
                 "case_id": found.case_id,
                 "topic": topic,
                 "payload": told | {"number": case.number},
-                "created_at": at,
             }
         )
     append_many(session, book.district, lines, at=at)
     deadlines.copy_nearest(session, book.district, *{found.case_id for found in fired})
     if messages:
-        session.execute(insert(Outbox), messages)
+        session.execute(_SEND, {"d": book.district, "at": at, "rows": as_json(messages)})
 
 
 def _act(session: Session, book: Rulebook, found: Fired, action: str, *, at: datetime) -> bool:
