@@ -25,7 +25,15 @@ app = typer.Typer(
 )
 
 #: Modules that add commands to `app`.
-_GROUPS = ("api.cli_servers", "api.cli_district", "api.cli_hotline", "api.cli_items", "api.cli_demo", "api.cli_audit")
+_GROUPS = (
+    "api.cli_servers",
+    "api.cli_district",
+    "api.cli_hotline",
+    "api.cli_items",
+    "api.cli_demo",
+    "api.cli_audit",
+    "api.cli_windows",
+)
 
 
 def main() -> None:

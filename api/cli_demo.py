@@ -35,6 +35,7 @@ def demo() -> None:
     if not wiring.districts():
         _load_one()
     _items()
+    _windows()
     password = _people()
     _play_once()
     web = services.start()
@@ -82,6 +83,19 @@ def _items() -> None:
         known = session.scalar(select(func.count()).where(Item.district_code == code))
     if not known:
         cli_items.load("default", skip_bad=False, lists=None)
+
+
+def _windows() -> None:
+    """Give a district without windows invented ones; every page says that they are."""
+    from api import wiring
+    from core.actor import system
+    from core.db import transaction
+    from dispatch.windows import invent_once
+
+    book = wiring.rulebook()
+    with transaction(system(book.district, "demo")) as session:
+        if count := invent_once(session, book):
+            console.print(f"{count} windows and home visits that take appointments: invented, as every page says.")
 
 
 def _people() -> str:

@@ -1,7 +1,7 @@
 """Appointments 预约: windows of halls and home visits, their free times, and who holds them; nobody twice.
 
 A seat of a slot is a row under a unique index; whoever comes second finds it taken and is told what is free next.
-`dispatch.slots` knows when a window is open. Knows nothing of pages; `api` throttles and checks who asks.
+`dispatch.slots` knows when a window is open, `dispatch.visits` who comes today. Knows nothing of pages; `api` throttles and checks who asks.
 """
 
 import hmac
@@ -9,46 +9,35 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
-    ColumnElement,
     ForeignKeyConstraint,
     Index,
     SmallInteger,
     String,
     UniqueConstraint,
-    and_,
-    false,
     select,
     text,
-    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from core.actor import Actor, Role
 from core.crypto import blind_index, seal, unseal
-from core.db import Base, actor_of
+from core.db import Base
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
-from dispatch.calendar import CHINA, china_time
-from dispatch.models import Case
+from dispatch.calendar import china_time
 from dispatch.numbers import access_code, access_hash
 from dispatch.rulebook import Rulebook
-from dispatch.sheet import masked
 from dispatch.slots import Held, Pattern, Slot, slots, terms
 from grid.models import Instant
 
 #: Free times that are offered to whoever came second.
 _OFFERED = 3
 _PHONE = re.compile(r"\+?[0-9][0-9 \-]{5,19}")
-#: How long after its day an appointment can still be marked.
-_MARKED_FOR = timedelta(days=7)
-#: Lines of a day's list: more than any hall receives.
-_MOST_LISTED = 500
 
 
 def _at_window() -> ForeignKeyConstraint:
@@ -325,7 +314,7 @@ def book_slot(session: Session, book: Rulebook, wanted: Wanted, *, at: datetime,
     _release_past(session, book.district, phone_index, at=at)
     # Each turn that loses means that another one won a seat or a turn of the phone: there are no more of those.
     for _ in range(place.capacity + allowed.most + 1):
-        if wanted.key and (earlier := _by_key(session, book.district, wanted.key)):
+        if wanted.key and (earlier := _by_key(session, book.district, wanted.key, phone_index)):
             return earlier
         slot = _slot(session, book, place, wanted.starts_at, at=at)
         row = {
@@ -440,12 +429,15 @@ def _turn(session: Session, district: str, phone_index: bytes, *, most: int) -> 
     return free[0]
 
 
-def _by_key(session: Session, district: str, key: str) -> Booked | None:
+def _by_key(session: Session, district: str, key: str, phone_index: bytes) -> Booked | None:
     row = session.scalar(
         select(Appointment).where(Appointment.district_code == district, Appointment.idempotency_key == key)
     )
     if row is None:
         return None
+    if bytes(row.phone_index) != phone_index:
+        # A receipt goes to whoever booked, not to whoever guesses a key.
+        raise Conflict("This key was used for another appointment.", field="key")
     return Booked(row.number, access_code(row.number), row.window_code, row.starts_at, row.ends_at, repeated=True)
 
 
@@ -492,101 +484,3 @@ def move(
     row.moved_to = made.number
     session.flush()
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One line of a window's list for a day; name and phone masked, the address of a home visit in full."""
-
-    number: str
-    window_code: str
-    starts_at: datetime
-    ends_at: datetime
-    seat: int
-    status: str
-    item_code: str
-    name: str
-    phone: str
-    address: str
-    area_code: str
-    booked_by: str
-    #: Number of the case that it belongs to; empty for none.
-    case_number: str
-
-
-def listed(session: Session, district: str, day: date, *, window_code: str = "") -> list[Visit]:
-    """Return the appointments of a day that the session's actor may see, by time and seat; at most _MOST_LISTED.
-
-    A unit sees those at its own windows, a grid worker those of the own town, operators and supervisors all: the same
-    rule as the row policy.
-    """
-    start = datetime.combine(day, time(), CHINA)
-    query = (
-        select(Appointment, Case.number)
-        .outerjoin(Case, and_(Case.district_code == Appointment.district_code, Case.id == Appointment.case_id))
-        .where(
-            Appointment.district_code == district,
-            Appointment.starts_at >= start,
-            Appointment.starts_at < start + timedelta(days=1),
-            served_by(actor_of(session)),
-        )
-        .order_by(Appointment.starts_at, Appointment.window_code, Appointment.seat)
-        .limit(_MOST_LISTED)
-    )
-    if window_code:
-        query = query.where(Appointment.window_code == window_code)
-    return [_visit(row, number) for row, number in session.execute(query)]
-
-
-def served_by(actor: Actor) -> ColumnElement[bool]:
-    """Return the condition under which an actor may see an appointment, as `_SEES` of revision 0006 has it."""
-    if actor.role in (Role.SYSTEM, Role.OPERATOR, Role.SUPERVISOR):
-        return Appointment.town_code == actor.town if actor.town else true()
-    if actor.role is Role.UNIT and actor.unit:
-        return Appointment.unit_code == actor.unit
-    if actor.role is Role.GRID_WORKER and actor.town:
-        return Appointment.town_code == actor.town
-    return false()
-
-
-def _visit(row: Appointment, case_number: str | None) -> Visit:
-    return Visit(
-        number=row.number,
-        window_code=row.window_code,
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
-        seat=row.seat,
-        status=row.status,
-        item_code=row.item_code or "",
-        name=masked("name", unseal(row.name_sealed, context="appointment.name")),
-        phone=masked("phone", unseal(row.phone_sealed, context="appointment.phone")),
-        address=unseal(row.address_sealed, context="appointment.address") if row.address_sealed else "",
-        area_code=row.area_code,
-        booked_by=row.booked_by,
-        case_number=case_number or "",
-    )
-
-
-def mark(session: Session, district: str, number: str, status: str, *, at: datetime, by: str) -> None:
-    """Say that somebody came, or did not; a wrong mark can be put right for a week. Raises NotFound and Conflict.
-
-    Only the rows of the session's actor are seen. Writes; caller commits; locks the row.
-    """
-    if status not in ("kept", "missed"):
-        raise Invalid("An appointment is kept or missed.", field="status")
-    row = session.scalar(
-        select(Appointment)
-        .where(Appointment.district_code == district, Appointment.number == number)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if row is None:
-        raise NotFound("There is no such appointment, or it is not yours to see.")
-    if row.status == "cancelled":
-        raise Conflict("This appointment was cancelled already.")
-    if china_time(row.starts_at).date() > china_time(at).date() or (status == "missed" and row.starts_at > at):
-        raise Conflict("This appointment is still to come.")
-    if at - row.ends_at > _MARKED_FOR:
-        raise Conflict("This appointment is too long ago to be marked.")
-    row.status, row.marked_at, row.marked_by, row.phone_turn = status, at, by, None
-    session.flush()

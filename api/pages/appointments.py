@@ -4,6 +4,7 @@ Without an account: number and code open one's own appointment. Staff book throu
 telephone; the list of a day and its marks are for those who serve there.
 """
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -24,7 +25,7 @@ from core.actor import Actor, Role, system
 from core.db import snapshot, transaction
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
-from dispatch import appointments
+from dispatch import appointments, visits
 from dispatch.appointments import Appointment, Booked, ServiceWindow, SlotTaken, Wanted
 from dispatch.numbers import Numbers, access_code, spoken
 from dispatch.rulebook import Rulebook
@@ -38,6 +39,7 @@ Staff = Annotated[Actor, Depends(require(*STAFF))]
 MOST_BOOKINGS, MOST_LOOKUPS, MOST_CODES = 30, 60, 10
 #: How long the address of one's own appointment holds.
 _OWN_S = 3600
+_KEY = re.compile(r"[0-9A-Za-z_\-]{16,64}")
 STATUSES = {
     "booked": N_("Booked"),
     "cancelled": N_("Cancelled"),
@@ -212,9 +214,11 @@ def book(
     item: Annotated[str, Form()] = "",
     area: Annotated[str, Form()] = "",
     address: Annotated[str, Form()] = "",
-    key: Annotated[str, Form(max_length=64)] = "",
+    key: Annotated[str, Form()] = "",
 ) -> Response:
     """Book a time; where somebody was faster, show what is free next and keep what was typed."""
+    if not _KEY.fullmatch(key):
+        raise Invalid("This page is too old or came from elsewhere; load it again. Nothing was changed.", field="key")
     entered = {"window": window, "at": starts_at, "day": starts_at[:10], "name": name, "phone": phone}
     entered |= {"item": item, "area": area, "address": address}
     try:
@@ -227,7 +231,7 @@ def book(
             area=area,
             address=address,
             by=actor.name,
-            key=key or None,
+            key=key,
         )
         made = reserve(request, actor, wanted, at=at)
     except (Conflict, Invalid) as error:
@@ -318,7 +322,7 @@ def today(request: Request, session: Read, actor: Staff, at: Now) -> Response:
     book, given = wiring.rulebook(), request.query_params
     day = _day(given.get("day", "")) or at.astimezone(CHINA).date()
     code = given.get("window", "")[:40]
-    listed = appointments.listed(session, book.district, day, window_code=code)
+    listed = visits.listed(session, book.district, day, window_code=code)
     windows = [one for one in appointments.windows(session, book) if _serves(actor, one)]
     return page(
         request,
@@ -369,6 +373,6 @@ def mark(
     window: Annotated[str, Form()] = "",
 ) -> Response:
     """Say that somebody came or did not, and go back to the list."""
-    appointments.mark(session, deps.district(), number[:30], status, at=at, by=actor.name)
+    visits.mark(session, deps.district(), number[:30], status, at=at, by=actor.name)
     kept = f"&window={window}" if window.isalnum() else ""
     return go(f"/window/appointments?day={(_day(day) or at.astimezone(CHINA).date())}{kept}#a-{number[:30]}")
