@@ -22,6 +22,8 @@ from dispatch.actions import HANDLERS, Change, find_share, take_part
 from dispatch.calendar import china_time
 from dispatch.fields import check
 from dispatch.guards import GUARDS, Look, share_fits
+from dispatch.items.guards import GUARDS as ITEM_GUARDS
+from dispatch.items.information import APPLY
 from dispatch.limits import due
 from dispatch.log import Line, checked_times, late_after
 from dispatch.models import Attachment, Case, Outbox
@@ -29,8 +31,9 @@ from dispatch.process import Step, permit
 from dispatch.roads import ROADS, lapse_plea, lapse_supervision, merged_into, what_follows
 from dispatch.rulebook import Rulebook
 
-#: Clocks of single shares; they start and stop with their share.
-_SHARE_CLOCKS = ("share_sign", "share_reply")
+#: Clocks of single shares and owed materials; they start and stop with those.
+_SHARE_CLOCKS = ("share_sign", "share_reply", "debt")
+_GUARDS = {**GUARDS, **ITEM_GUARDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def _take(change: Change, action: str) -> None:
     change.stops = step.stops
     find_share(change, step)
     take_part(change, step)
-    handler = HANDLERS.get(action) or ROADS.get(action)
+    handler = APPLY.get(case.process, {}).get(action) or HANDLERS.get(action) or ROADS.get(action)
     if handler:
         handler(change)
     before = case.state
@@ -255,7 +258,7 @@ def _permit(look: Look, step: Step) -> None:
             raise Conflict("The time for this ran out on {day}.", day=china_time(until).date().isoformat())
     share_fits(look, step)
     for name in step.guards:
-        GUARDS[name](look)
+        _GUARDS[name](look)
 
 
 def _its_own(look: Look, step: Step) -> bool:

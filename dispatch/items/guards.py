@@ -1,0 +1,140 @@
+"""Conditions of the steps of applications 前置条件, named by the process tables as those of `dispatch.guards` are."""
+
+from collections.abc import Mapping
+
+from core.errors import Conflict
+from dispatch.calendar import china_time
+from dispatch.guards import Guard, Look
+from dispatch.items.matter import Matter, matter
+from dispatch.items.sheet import Material
+
+
+def names(materials: list[Material]) -> str:
+    """Return the names of materials as one list for a message."""
+    return "、".join(one.name for one in materials)
+
+
+def _from_web(look: Look) -> None:
+    if look.case.channel != "web":
+        raise Conflict("Only applications from the web are looked at before the applicant comes.")
+
+
+def _may_tell(look: Look) -> None:
+    """One-time notice (行政许可法 art. 32): again only for what was handed in since."""
+    found = matter(look)
+    told_at = found.application.told_at
+    later = any(row.given_at is not None and told_at and row.given_at > told_at for row in found.materials.values())
+    if told_at is not None and not later:
+        raise Conflict("Everything that is missing was told already, and may be told only once.")
+
+
+def _complete(look: Look) -> None:
+    missing = matter(look).missing
+    if missing:
+        raise Conflict("These materials are missing: {materials}.", materials=names(missing))
+
+
+def _lagging(look: Look) -> None:
+    missing = matter(look).missing
+    if not missing:
+        raise Conflict("Nothing is missing; it is accepted without gaps.")
+    strict = [one for one in missing if not one.may_lag]
+    if strict:
+        raise Conflict("These materials may not follow later: {materials}.", materials=names(strict))
+
+
+def _not_negative(look: Look) -> None:
+    entry = matter(look).application.verdict.get("negative")
+    if entry:
+        raise Conflict("The negative list forbids it: {title} ({basis}).", title=entry["title"], basis=entry["basis"])
+
+
+def _at_once_item(look: Look) -> None:
+    if not matter(look).sheet.done_at_once:
+        raise Conflict("This item is not done at once; a unit decides about it.")
+
+
+def _no_survey_open(look: Look) -> None:
+    if matter(look).open_survey is not None:
+        raise Conflict("A survey is called already; move it instead.")
+
+
+def _survey_open(look: Look) -> None:
+    if matter(look).open_survey is None:
+        raise Conflict("No survey is called.")
+
+
+def _surveyed(look: Look) -> None:
+    found = matter(look)
+    if found.open_survey is not None:
+        raise Conflict("The survey is not recorded yet.")
+    if not found.surveyed:
+        raise Conflict("The survey that the sheet asks for was not passed yet.")
+
+
+def _owing(found: Matter) -> str:
+    return names([found.material(row.code) for row in found.debts])
+
+
+def _settled(look: Look) -> None:
+    found = matter(look)
+    if found.debts:
+        raise Conflict(
+            "These materials are still owed; nothing is decided before: {materials}.", materials=_owing(found)
+        )
+
+
+def _settled_or_late(look: Look) -> None:
+    found = matter(look)
+    if not found.late_debts(look.at):
+        day = max(china_time(row.owed_until).date() for row in found.debts if row.owed_until)
+        raise Conflict(
+            "These materials may still be handed in until {day}: {materials}.",
+            day=day.isoformat(),
+            materials=_owing(found),
+        )
+
+
+def _level_left(look: Look) -> None:
+    if matter(look).next_review is None:
+        raise Conflict("No level above has to agree any more.")
+
+
+def _reviewed_above(look: Look) -> None:
+    if matter(look).next_review is not None:
+        raise Conflict("A level above the district has to agree first.")
+
+
+def _must_be_granted(look: Look) -> None:
+    if not matter(look).must_be_granted:
+        raise Conflict("Not every condition of the permitted list is met, so no supervisor is asked.")
+
+
+def _may_be_denied(look: Look) -> None:
+    if matter(look).must_be_granted:
+        raise Conflict("Every condition of the permitted list is met; only a supervisor may agree to a refusal.")
+
+
+def _charged(look: Look) -> None:
+    if not matter(look).sheet.fee.charged:
+        raise Conflict("The sheet of this item charges no fee, so none may be asked for.")
+
+
+GUARDS: Mapping[str, Guard] = {
+    "from_web": _from_web,
+    "may_tell": _may_tell,
+    "complete": _complete,
+    "lagging": _lagging,
+    "not_negative": _not_negative,
+    "at_once_item": _at_once_item,
+    "no_survey_open": _no_survey_open,
+    "survey_open": _survey_open,
+    "surveyed": _surveyed,
+    "settled": _settled,
+    "settled_or_late": _settled_or_late,
+    "level_left": _level_left,
+    "reviewed_above": _reviewed_above,
+    "must_be_granted": _must_be_granted,
+    "may_be_denied": _may_be_denied,
+    "charged": _charged,
+}
