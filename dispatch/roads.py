@@ -230,6 +230,8 @@ def _supervise_reply(change: Change) -> None:
 def _supervise_again(change: Change) -> None:
     order = _running_order(change)
     order.state, order.ruling = "issued", change.fields["reason"]
+    # Meanwhile the case may have gone to another unit; the order is that one's to answer now.
+    order.unit_code = change.case.unit_code or order.unit_code
     _span_of_order(change)
 
 
