@@ -1,6 +1,8 @@
 """The API's own description: the OpenAPI document, and a page to read and try it that needs no other host."""
 
-from fastapi import APIRouter
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -10,10 +12,8 @@ from api.pages import page
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/api/openapi.json")
-def openapi(request: Request) -> Response:
-    """Answer the OpenAPI document of everything that stands in the schema."""
-    app = request.app
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of everything that stands in the schema; made once per application."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         problem = {
@@ -37,7 +37,13 @@ def openapi(request: Request) -> Response:
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = {"description": "A problem (RFC 9457).", "content": answers}
         app.openapi_schema = made
-    return JSONResponse(app.openapi_schema)
+    return app.openapi_schema
+
+
+@router.get("/api/openapi.json")
+def openapi(request: Request) -> Response:
+    """Answer the OpenAPI document."""
+    return JSONResponse(document(request.app))
 
 
 @router.get("/api/docs")

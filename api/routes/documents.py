@@ -1,7 +1,7 @@
 """The JSON documents of the API: what comes in is closed and cleaned, what goes out is named member by member."""
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -180,26 +180,166 @@ class CasePage(Model):
     more: bool
 
 
+class FieldOut(Model):
+    """One field of a step's form."""
+
+    name: str
+    kind: str
+    label: str
+    needed: bool
+    #: Code → words, where only those are taken.
+    choices: dict[str, str]
+    help: str
+    #: Needed too when that field has one of those values.
+    needed_if: dict[str, list[str]]
+
+
 class ActionOut(Model):
-    """A step that is on offer now."""
+    """A step that is on offer now, and what it asks."""
 
     action: str
     label: str
+    term: str
     target: str
     needs: list[str]
     may: list[str]
     reason_required: bool
+    meaning: str
+    fields: list[FieldOut]
+
+
+_Name = Annotated[Text, Field(max_length=40)]
+_Words = Annotated[Text, Field(max_length=5000)]
+_Plain = _Words | bool | float | None
+#: What a field may hold: text, number, a list of codes, or a list of rows.
+Value = (
+    _Plain | Annotated[list[_Words], Field(max_length=50)] | Annotated[list[dict[_Name, _Plain]], Field(max_length=50)]
+)
 
 
 class ActionIn(Model):
     """A step to take."""
 
     action: Text = Field(max_length=40)
-    expected_version: int | None = Field(None, ge=1)
+    expected_version: int | None = Field(None, ge=1, le=1_000_000_000)
     happened_at: AwareDatetime | None = None
-    fields: dict[Annotated[Text, Field(max_length=40)], Annotated[Text, Field(max_length=5000)] | float | None] = Field(
-        default_factory=dict, max_length=20
-    )
+    fields: dict[_Name, Value] = Field(default_factory=dict, max_length=30)
+
+
+class BulkIn(Model):
+    """The same step on many cases, each with the version that was seen; each is taken or refused by itself."""
+
+    action: Text = Field(max_length=40)
+    cases: list["SeenCase"] = Field(min_length=1, max_length=100)
+    fields: dict[_Name, Value] = Field(default_factory=dict, max_length=30)
+
+
+class SeenCase(Model):
+    """A case and the version that the caller saw."""
+
+    number: Text = Field(max_length=30)
+    expected_version: int = Field(ge=1, le=1_000_000_000)
+
+
+class BulkOut(Model):
+    """What became of one case of many."""
+
+    number: str
+    done: bool
+    state: str = ""
+    version: int = 0
+    #: Why not, in words.
+    problem: str = ""
+
+
+class StateOut(Model):
+    """A state of a process."""
+
+    name: str
+    label: str
+    term: str
+    open: bool
+    final: bool
+    meaning: str
+
+
+class StepRowOut(Model):
+    """One step of a process table."""
+
+    action: str
+    label: str
+    term: str
+    source: str
+    target: str
+    roles: list[str]
+    who: str
+    needs: list[str]
+    may: list[str]
+    reason_required: bool
+    guards: list[str]
+    starts: list[str]
+    stops: list[str]
+    holds: list[str]
+    resumes: list[str]
+    cap: int | None
+
+
+class ProcessOut(Model):
+    """A process table."""
+
+    name: str
+    version: int
+    label: str
+    kinds: list[str]
+    initial: str
+    states: list[StateOut]
+    steps: list[StepRowOut]
+    clocks: dict[str, str]
+
+
+class DayOut(Model):
+    """One day on the way to a deadline."""
+
+    day: date
+    counted: bool
+    why: str
+    name: str
+    ran_s: float
+    stood_s: float
+
+
+class PauseOut(Model):
+    """A span in which a clock stood."""
+
+    reason: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class PhotoOut(Model):
+    """A photo that was taken in."""
+
+    id: uuid.UUID
+    sha256: str
+
+
+class ClockOut(Model):
+    """A clock of a case, and why it is due then."""
+
+    clock: str
+    unit: str | None
+    limit: str
+    legal_limit: str | None
+    started_at: datetime
+    due_at: datetime
+    legal_due_at: datetime | None
+    provisional: bool
+    held_at: datetime | None
+    stopped_at: datetime | None
+    outcome: str | None
+    extra: list[str]
+    pauses: list[PauseOut]
+    days: list[DayOut]
 
 
 class DoneOut(Model):

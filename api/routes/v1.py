@@ -1,33 +1,23 @@
-"""The JSON API, version 1: what the pages can do, for programs. Problems are RFC 9457; lists are bounded.
+"""The JSON API, version 1: reports, accounts and the district. Problems are RFC 9457; lists are bounded.
 
 Reports need no account. Everything else needs a bearer token (`POST /api/v1/tokens`) or the session cookie of the
-pages together with the header `X-CSRF-Token`. An action names the version that it saw, as `expected_version` or in the
-header `If-Match`; a stale one is answered with 409 and changes nothing.
+pages together with the header `X-CSRF-Token`. Work on cases is `api.routes.cases`.
 """
 
-import uuid
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api import deps, security, wiring
-from api.deps import Me, Now, Read, Write, require
+from api.deps import Me, Now, Read, require
 from api.errors import SignInNeeded
 from api.i18n import say
 from api.pages import matter, public
 from api.pages import session as signing
 from api.routes.documents import (
-    ActionIn,
-    ActionOut,
-    CaseOut,
-    CasePage,
     CategoryOut,
     Credentials,
-    DoneOut,
-    Listed,
     MatchOut,
     Named,
     NewReport,
@@ -43,9 +33,9 @@ from api.routes.documents import (
 from core.actor import Actor, Role, system
 from core.datums import Datum, from_cgcs2000, point
 from core.db import actor_of, snapshot
-from core.errors import Invalid, NotFound
+from core.errors import NotFound
 from core.ids import is_checked
-from dispatch import cases, sheet, views
+from dispatch import sheet
 from dispatch.numbers import access_hash
 from hotline.geocode import WHY
 from hotline.intake import Report, Understanding
@@ -201,86 +191,6 @@ def progress(
         due_at=found.due_at,
         satisfaction=found.satisfaction,
     )
-
-
-@router.get("/cases", tags=["cases"])
-def list_cases(asked: Annotated[Listed, Query()], actor: _Staff, session: Read, at: Now) -> CasePage:
-    """Return a page of the cases that the caller may see, least time left first."""
-    del actor
-    names = ("box", "unit", "town", "cell", "category", "kind", "urgency", "colour", "search")
-    wanted = views.Filter(**{name: getattr(asked, name) for name in names})
-    found = views.worklist(session, wanted, at=at, sort=asked.sort, after=asked.after, limit=asked.limit)
-    return CasePage(
-        cases=[CaseOut.model_validate(row) for row in found.rows], after=found.after, count=found.count, more=found.more
-    )
-
-
-@router.get("/cases/{number}", tags=["cases"])
-def one_case(number: str, actor: _Staff, session: Read, response: Response) -> dict[str, Any]:
-    """Return everything about a case that the caller may see; personal data masked. The ETag is the version."""
-    del actor
-    found = sheet.sheet(session, _id_of(session, number))
-    response.headers["ETag"] = f'"{found.case.version}"'
-    return asdict(found)
-
-
-@router.get("/cases/{number}/actions", tags=["cases"])
-def offered(number: str, actor: _Staff, session: Read) -> list[ActionOut]:
-    """Return the steps that the caller may take now, from the process table."""
-    facts = sheet.facts(session, _id_of(session, number))
-    table = wiring.rulebook().process(facts.process, facts.process_version)
-    return [
-        ActionOut(
-            action=step.action,
-            label=say(step.label),
-            target=step.target,
-            needs=list(step.needs),
-            may=list(step.may),
-            reason_required=step.reason_required,
-        )
-        for step in table.offered(facts.state, actor.role)
-    ]
-
-
-@router.post("/cases/{number}/actions", tags=["cases"])
-def act(
-    number: str,
-    given: ActionIn,
-    *,
-    actor: _Staff,
-    session: Write,
-    at: Now,
-    if_match: Annotated[str | None, Header(max_length=40)] = None,
-) -> DoneOut:
-    """Take a step. Raises 409 when the case went on since the version that the caller saw."""
-    del actor
-    done = cases.act(
-        session,
-        wiring.rulebook(),
-        _id_of(session, number),
-        given.action,
-        expected_version=_version(given.expected_version, if_match),
-        at=at,
-        happened_at=given.happened_at,
-        fields=given.fields,
-    )
-    return DoneOut(number=done.number, state=done.state, version=done.version, entry=done.seq)
-
-
-def _version(named: int | None, if_match: str | None) -> int:
-    if named is not None:
-        return named
-    tag = (if_match or "").removeprefix("W/").strip('"')
-    if not tag.isascii() or not tag.isdigit() or len(tag) > 9:
-        raise Invalid("Name the version that you saw, as expected_version or in If-Match.", field="expected_version")
-    return int(tag)
-
-
-def _id_of(session: Session, number: str) -> uuid.UUID:
-    found = views.find_number(session, number[:30])
-    if found is None:
-        raise NotFound("There is no case with this number, or it is not yours to see.")
-    return found
 
 
 @router.get("/categories", tags=["district"])
