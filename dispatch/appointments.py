@@ -1,7 +1,8 @@
 """Appointments 预约: windows of halls and home visits, their free times, and who holds them; nobody twice.
 
 A seat of a slot is a row under a unique index; whoever comes second finds it taken and is told what is free next.
-`dispatch.slots` knows when a window is open, `dispatch.visits` who comes today. Knows nothing of pages; `api` throttles and checks who asks.
+`dispatch.slots` knows when a window is open, `dispatch.visits` who comes today. Knows nothing of pages; `api`
+throttles and checks who asks.
 """
 
 import hmac

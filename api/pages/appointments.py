@@ -145,7 +145,7 @@ def _times(
     request: Request, at: datetime, *, status: int = 200, problem: str = "", entered: dict[str, str] | None = None
 ) -> Response:
     """Draw the times of a window; `entered` holds what was typed when a booking was refused."""
-    entered = entered or {}
+    entered = dict.fromkeys(("name", "phone", "area", "address"), "") | (entered or {})
     given = {**request.query_params, **entered}
     book = wiring.rulebook()
     with snapshot(system(book.district, "appointments")) as session:
@@ -154,7 +154,11 @@ def _times(
         last = appointments.last_day(book, at)
         closed = appointments.closures(session, book, window.code, first=at.astimezone(CHINA).date(), last=last)
     chosen = _chosen(given.get("day", ""), days)
-    moment = _moment(given.get("at", "")) if given.get("at") else None
+    try:
+        moment = _moment(given["at"]) if given.get("at") else None
+    except Invalid as error:
+        # The page of times is the place to choose another one.
+        moment, status, problem = None, status_of(error), problem or sentence(error)
     slot = next((one for one in days.get(chosen, ()) if one.starts_at == moment), None) if chosen else None
     return page(
         request,
