@@ -31,6 +31,8 @@ _MAX_PARTS: Final = 200
 _CHUNK: Final = 1 << 18
 #: Where a cell or row says where it stands, and where a formula begins.
 _MARK: Final = re.compile(rb"\br\s*=\s*[\"']([A-Z]{0,7})([0-9]{1,9})[\"']|<(?:\w+:)?f[\s/>]")
+#: Marks faults of the columns about fees in the table of items.
+_FEE: Final = " 收费"
 #: A text that begins so is a formula to whoever opens the file next.
 _FORMULA: Final = ("=", "+", "@", "\t")
 
@@ -73,7 +75,7 @@ def _item(row: Row, parts: Mapping[str, list[Row]], compiled: Any, read: Read) -
     full = Row(row.file, row.line)
     full.update({name: value for name, value in row.items() if not name.startswith("fee_") and name != "broken"})
     full.update({name: rows for name, rows in parts.items() if rows and name not in (ITEMS.key, "waivers")})
-    fee = Row(row.file, row.line)
+    fee = Row(row.file + _FEE, row.line)
     fee.update({name: row[f"fee_{name}"] for name in ("charged", "amount", "basis") if f"fee_{name}" in row})
     fee.setdefault("charged", bool(fee.get("amount")))
     if parts["waivers"]:
@@ -235,13 +237,16 @@ def _text(value: Any) -> str:
 def _shown(fault: Fault) -> Fault:
     """Return a fault with its column named as the spreadsheet does."""
     name = fault.file.partition(" · ")[2]
+    prefix = "fee_" if name.endswith(_FEE) else ""
+    name = name.removesuffix(_FEE)
     table = next((one for one in TABLES if name in (one.name, one.key)), None)
-    keys = (fault.column, f"fee_{fault.column}")
-    column = next((one for one in table.columns if one.key in keys), None) if table else None
-    if column is None:
+    headers = {one.key: one.header for one in table.columns} if table else {}
+    # What an item has several of is a table of its own.
+    headers |= {one.key: one.name for one in TABLES} if table is ITEMS and not prefix else {}
+    header = headers.get(prefix + fault.column)
+    if header is None:
         return fault
-    params = {**fault.params, "column": column.header}
-    return Fault(fault.file, fault.line, column.header, fault.message, params)
+    return Fault(fault.file, fault.line, header, fault.message, {**fault.params, "column": header})
 
 
 class _Page(Protocol):

@@ -131,26 +131,28 @@ def judge(entries: Iterable[Entry], item: str, facts: Mapping[str, Scalar], *, c
 
     facts: what is known of the applicant and the matter, by the names that the entries use. credit: class A to D, empty
     for the fact `credit_class` or, without one, B. Raises Invalid for a class that does not exist. Of several entries
-    the one with the lowest code speaks; for the share, the highest.
+    the one with the lowest code speaks; for the share the highest, of equal ones the one about this very item.
     """
     known = credit or str(facts.get("credit_class", UNCLASSED))
     if known not in CREDIT_CLASSES:
         raise Invalid("The credit class is one of A, B, C and D.", field="credit")
     mine = sorted((one for one in entries if one.concerns(item)), key=lambda one: one.code)
-    negative, unknown = None, []
+    negative: Entry | None = None
+    unknown: list[Condition] = []
     for entry in (one for one in mine if one.kind == "negative"):
         held = [one.holds(facts) for one in entry.conditions]
         if all(held):
             negative = negative or entry
         elif False not in held:
-            unknown += [one for one, told in zip(entry.conditions, held, strict=True) if told is None]
+            asked = [one for one, told in zip(entry.conditions, held, strict=True) if told is None]
+            unknown += [one for one in asked if one not in unknown]
     permits = [_permit(one, facts) for one in mine if one.kind == "permitted"]
     checks = [one for one in mine if one.kind == "supervision" and all(c.holds(facts) is True for c in one.conditions)]
-    strictest = max(checks, key=lambda one: (one.shares or {}).get(known, 0), default=None)
+    strictest = max(checks, key=lambda one: ((one.shares or {}).get(known, 0), one.item_codes != ()), default=None)
     return Verdict(
         item=item,
         negative=negative,
-        unknown=tuple(dict.fromkeys(unknown)) if negative is None else (),
+        unknown=tuple(unknown) if negative is None else (),
         permitted=next((one for one in permits if one.granted), permits[0] if permits else None),
         credit=known,
         supervision=strictest,
