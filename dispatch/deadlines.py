@@ -485,10 +485,12 @@ class Fired:
 _DUE_CASES = text(
     "SELECT c.id FROM cases AS c WHERE c.district_code = :d AND c.id IN ("
     " SELECT w.case_id FROM deadline AS w WHERE w.district_code = :d AND w.next_at <= :at"
-    " ORDER BY w.next_at LIMIT :n) AND NOT EXISTS ("
+    " ORDER BY w.next_at LIMIT :window) AND NOT EXISTS ("
     " SELECT 1 FROM entry AS e WHERE e.district_code = :d AND e.case_id = c.id AND e.seq = c.entries"
-    " AND e.recorded_at > :at) ORDER BY c.id FOR UPDATE OF c SKIP LOCKED"
+    " AND e.recorded_at > :at) ORDER BY c.id LIMIT :n FOR UPDATE OF c SKIP LOCKED"
 )
+#: Sweepers that find work beside each other: each looks past what as many others may have locked.
+_BESIDE = 4
 _REACHED = text(
     "SELECT case_id, id, clock, unit_code, fired, rung, due_at, near_at FROM deadline "
     "WHERE district_code = :d AND case_id = ANY (:cases) AND next_at <= :at AND stopped_at IS NULL "
@@ -507,7 +509,7 @@ def due_cases(session: Session, district: str, *, at: datetime, limit: int) -> l
     Takes case rows, as every action does, so that the order of locks is one; rows held by an action are skipped and
     come with the next sweep. Locks; caller commits.
     """
-    return list(session.scalars(_DUE_CASES, {"d": district, "at": at, "n": limit}))
+    return list(session.scalars(_DUE_CASES, {"d": district, "at": at, "n": limit, "window": limit * _BESIDE}))
 
 
 def fire(
