@@ -255,7 +255,7 @@ def digest(sheet: Sheet) -> str:
 
 #: What the members of a sheet are called, for comparisons and messages.
 NAMES: Final[Mapping[str, str]] = {
-    "code": N_("Code"),
+    "code": N_("Item code"),
     "name": N_("Name of the item"),
     "audience": N_("For whom"),
     "unit": N_("Competent unit"),
