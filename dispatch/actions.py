@@ -324,6 +324,11 @@ def _dispatch(change: Change) -> None:
     from dispatch.roads import add_share
 
     assign_to(change, change.fields["unit"], again=False)
+    case = change.case
+    if change.actor.role is Role.OPERATOR and case.geom is not None and case.place_by != "operator":
+        # Whoever sends a case out has seen its place and kept it.
+        change.note("place_by", case.place_by, "operator")
+        case.place_by = "operator"
     for unit in change.fields.get("assist", ()):
         add_share(change, unit, task=str(change.fields.get("note") or ""))
 

@@ -8,7 +8,7 @@ import base64
 import binascii
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,6 +40,7 @@ from core.actor import Actor, Role
 from core.crypto import blind_index
 from core.db import actor_of
 from core.errors import Invalid
+from dispatch.boxes import BOXES, Box, open_states, shared
 from dispatch.models import Assignment, Case, Report
 from grid.models import Area, Category, Instant, Unit
 
@@ -47,20 +48,6 @@ from grid.models import Area, Category, Instant, Unit
 WIDE = frozenset({Role.SYSTEM, Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL})
 #: Roles that may find a case by the reporter's telephone number.
 _BY_PHONE = frozenset({Role.OPERATOR, Role.SUPERVISOR})
-#: The states in which a case is open, in the order of its life. Asked one by one they are ordered index scans.
-OPEN_STATES = ("received", "dispatched", "signed", "replied")
-#: Named parts of the work: box → states; None for every state that is not open.
-BOXES: Mapping[str, tuple[str, ...] | None] = {
-    #: 待派单: wait on the desk.
-    "waiting": ("received",),
-    #: 在办: with a unit.
-    "running": ("dispatched", "signed"),
-    #: 待回访: answered, the caller not yet asked.
-    "answered": ("replied",),
-    "open": OPEN_STATES,
-    "ended": None,
-    "all": (),
-}
 #: A page never holds more, and a count never goes further: a longer list is for filters, not for scrolling.
 MAX_PAGE = 100
 MAX_COUNT = 1000
@@ -135,6 +122,10 @@ class Row:
     #: As Filter.colour.
     colour: int
     returns: int
+    #: A supervision runs; what the unit has asked; the centre calls it complex.
+    supervised: bool
+    plea: str | None
+    complex: bool
     #: Number of the last log entry.
     entries: int
     #: EPSG:4490; None without a place.
@@ -167,6 +158,21 @@ class Counts:
     due_soon: int
     #: Emergencies that nobody has signed for.
     emergencies: int
+    #: Under supervision; with a plea that waits.
+    supervised: int = 0
+    pleas: int = 0
+    #: Where the unit has a share and does not lead; at most MAX_PAGE.
+    shares: int = 0
+    #: Parked, and the day to look at them again has come.
+    reviews: int = 0
+
+    def of(self, box: str) -> int | None:
+        """Return the number of a box; None for one that is not counted."""
+        if box in ("pleas", "supervised", "shares"):
+            return int(getattr(self, box))
+        if box in ("ended", "all", "complex"):
+            return None
+        return sum(self.by_state.get(state, 0) for state in BOXES[box].named())
 
 
 def visible_to(actor: Actor, *, pinned: uuid.UUID | None = None) -> ColumnElement[bool]:
@@ -208,7 +214,7 @@ def worklist(
     order = Sort.NEWEST if ended and sort is Sort.DUE else sort
     keys = _page_keys(asked, actor, at=at, sort=order, after=_cursor(after), take=take + 1)
     hits = select(literal(1)).where(*_conditions(asked, actor, at=at)).limit(MAX_COUNT + 1).subquery()
-    with _along_indexes(session):
+    with nullcontext() if asked.box == "shares" else _along_indexes(session):
         ids = list(session.scalars(select(keys.c.id)))
         count = session.scalar(select(func.count()).select_from(hits))
     found = session.execute(_with_names(ids[:take], actor, at=at, sort=order)).mappings()
@@ -252,13 +258,17 @@ def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") ->
             func.count().label("n"),
             func.count().filter(Case.due_at > at, Case.due_at <= soon).label("soon"),
             func.count().filter(Case.urgency == "emergency", Case.state.in_(("received", "dispatched"))).label("alarm"),
+            func.count().filter(Case.supervised).label("supervised"),
+            func.count().filter(Case.plea.is_not(None)).label("pleas"),
+            func.count().filter(Case.state == "parked", Case.due_at <= soon).label("reviews"),
         )
         .where(*where)
         .group_by(Case.state, colour)
     ).all()
     by_state: dict[str, int] = {}
     by_colour = dict.fromkeys(range(4), 0)
-    for state, shade, n, *_ in found:
+    for row in found:
+        state, shade, n = row.state, row.colour, row.n
         by_state[state] = by_state.get(state, 0) + n
         by_colour[shade] += n
     return Counts(
@@ -267,7 +277,16 @@ def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") ->
         by_colour=by_colour,
         due_soon=sum(row.soon for row in found),
         emergencies=sum(row.alarm for row in found),
+        supervised=sum(row.supervised for row in found),
+        pleas=sum(row.pleas for row in found),
+        shares=_count_shares(session, actor) if unit else 0,
+        reviews=sum(row.reviews for row in found),
     )
+
+
+def _count_shares(session: Session, actor: Actor) -> int:
+    hits = select(literal(1)).where(visible_to(actor), *shared(actor)).limit(MAX_PAGE).subquery()
+    return session.scalar(select(func.count()).select_from(hits)) or 0
 
 
 def find_number(session: Session, number: str) -> uuid.UUID | None:
@@ -309,8 +328,8 @@ def _colour(at: datetime) -> ColumnElement[int]:
     return func.greatest(Case.warned, cast(Case.due_at <= at, Integer) * 3)
 
 
-def _box(asked: Filter) -> tuple[str, ...] | None:
-    """Return the states of a filter's box, empty for all, None for every ended one; raises Invalid."""
+def _box(asked: Filter) -> Box:
+    """Return the box of a filter; raises Invalid."""
     try:
         return BOXES[asked.box or "all"]
     except KeyError as error:
@@ -319,20 +338,26 @@ def _box(asked: Filter) -> tuple[str, ...] | None:
 
 def _open_branches(asked: Filter) -> list[Filter]:
     """Split a filter by open state, where that turns a sort by due time into a few ordered index scans."""
-    wanted = [state for state in (_box(asked) or OPEN_STATES) if not asked.states or state in asked.states]
-    if asked.unit:
+    box = _box(asked)
+    if asked.unit or box.few:
         return [asked]
+    wanted = [state for state in (box.named() or open_states()) if not asked.states or state in asked.states]
     return [replace(asked, states=(state,)) for state in wanted]
 
 
 def _conditions(asked: Filter, actor: Actor, *, at: datetime) -> list[ColumnElement[bool]]:
-    states = _box(asked)
+    box = _box(asked)
+    states = box.named()
     where: list[ColumnElement[bool]] = [visible_to(actor)]
-    if states is None:
+    if box.states is None:
         where.append(~Case.open)
+    elif states and set(states) == set(open_states()):
+        where.append(Case.open == true())
     elif states:
         # The partial indexes stand on `open`, which the planner cannot read out of the states.
         where += [Case.open == true(), Case.state.in_(states) if len(states) > 1 else Case.state == states[0]]
+    if box.where is not None:
+        where += box.where(actor)
     if asked.states:
         where.append(Case.state.in_(asked.states) if len(asked.states) > 1 else Case.state == asked.states[0])
     for column, value in (
@@ -413,7 +438,7 @@ def _by_due(
     last = and_(true(), Case.id > after[1]) if after is not None and after[0] is None else true()
     unclocked: Select[Any] = select(*_pair(cast(null(), Instant)))
     box = _box(asked)
-    for branch in _open_branches(asked) if box is not None else ():
+    for branch in _open_branches(asked) if box.states is not None else ():
         where = [*_conditions(branch, actor, at=at), Case.open == true()]
         if after is None or after[0] is not None:
             running: Select[Any] = select(*_pair(Case.due_at))
@@ -422,7 +447,7 @@ def _by_due(
         # What has no clock stands last; asked apart, so that neither question leaves its index.
         # Ordered by the empty due time, too: that is the index in which the few of them lie together.
         parts.append(unclocked.where(*where, Case.due_at.is_(None), last).order_by(Case.due_at, Case.id))
-    if not box:
+    if box.everything:
         where = [*_conditions(asked, actor, at=at), Case.open == false()]
         parts.append(unclocked.where(*where, last).order_by(Case.id))
     return parts
@@ -476,6 +501,9 @@ def _with_names(ids: Sequence[uuid.UUID], actor: Actor, *, at: datetime, sort: S
             Case.due_clock,
             _colour(at).label("colour"),
             Case.returns,
+            Case.supervised,
+            Case.plea,
+            Case.complex,
             Case.entries,
             func.ST_X(Case.geom, type_=Double).label("lng"),
             func.ST_Y(Case.geom, type_=Double).label("lat"),

@@ -16,6 +16,7 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.pages import casework, go, page
+from api.pages.entered import Form
 from api.pages.listing import choices, chosen_code
 from core.actor import Actor, Role
 from core.db import transaction
@@ -60,7 +61,7 @@ def form(request: Request, actor: Operator) -> Response:
 
 
 @router.post("/desk/new/understand")
-def understand(request: Request, session: Read, actor: Operator, at: Now, entered: casework.Form) -> Response:
+def understand(request: Request, session: Read, actor: Operator, at: Now, entered: Form) -> Response:
     """Say what the words mean so far: place, category, urgency, unit, possible twins. Nothing is written."""
     del actor
     book, intake = wiring.rulebook(), wiring.intake()
@@ -87,7 +88,7 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
 
 
 @router.post("/desk/new")
-def take(request: Request, actor: Operator, at: Now, entered: casework.Form) -> Response:
+def take(request: Request, actor: Operator, at: Now, entered: Form) -> Response:
     """Open the case and go to it on the desk, or stay with everything that was entered and say what is wrong."""
     book = wiring.rulebook()
     try:

@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 Reader = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL, Role.UNIT, Role.GRID_WORKER))]
 #: Whose work may need a reporter's phone.
 OpenerWork = Annotated[casework.Work, Depends(casework.work_of(Role.OPERATOR, Role.SUPERVISOR, Role.UNIT))]
-TABS = ("open", "waiting", "running", "answered", "ended")
+TABS = ("open", "waiting", "running", "disputed", "supervised", "resting", "answered", "ended")
 
 
 @router.get("/cases")
@@ -46,6 +46,16 @@ def cases(request: Request, session: Read, actor: Reader, at: Now) -> Response:
         tabs=TABS,
         at=at,
     )
+
+
+@router.get("/cases/named")
+def named(request: Request, session: Read, actor: Reader, main: str = "") -> Response:
+    """Say which case a number means, for fields that ask for one."""
+    del actor
+    written = main.replace(" ", "").strip()[:30]
+    found = views.find_number(session, written) if len(written) > len("20261121") else None
+    case = sheet.facts(session, found) if found else None
+    return page(request, "case/named.html", case=case, written=written)
 
 
 @router.get("/cases/{number}")
@@ -96,9 +106,11 @@ def _page(
         category=category_words(book, found.case.category_code),
         guesses=guessed,
         twins=[(*known[twin.case_id], twin) for twin in guessed.twins if twin.case_id in known],
-        log=casework.logged(book, found.entries),
-        why=[(share, casework.why_here(book, share.why)) for share in found.shares],
-        clocks=[(clock, casework.limit_words(clock.limit), casework.trace(book, clock)) for clock in found.clocks],
+        days=casework.timeline(book, found.entries),
+        why=[(share, casework.why_here(book, share.why)) for share in found.shares if share.share == "lead"],
+        clocks=[(clock, casework.reckoning(book, found, clock, at=at)) for clock in found.clocks],
+        moved_words=casework.moved_words,
+        hanging=casework.parts_of(book, found, at=at),
         may_open=actor.role in sheet.MAY_OPEN,
         opened=opened,
         problem=problem,

@@ -1,115 +1,44 @@
-"""Working on one case, for desk and unit alike: steps on offer, what each does to the clocks, guesses, and why here.
+"""Working on one case, for desk and unit alike: guesses, why here, why due then, what the log says, what was done.
 
-Turns the process table, the assignment's reason and the stored suggestions into words; `dispatch.cases.act` decides.
+Turns the assignment's reason, the stored suggestions and the log into words. Steps and their forms are
+`api.pages.steps`; `dispatch.cases.act` decides.
 """
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
-from typing import Annotated, Any
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
-from fastapi import Depends
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
 from api import wiring
 from api.deps import Now, Write, require
 from api.i18n import N_, say
-from api.pages.listing import category_words, choices, chosen_code
-from api.wording import ACTIONS, CLOCKS, KINDS, URGENCIES, day_words, moment_words, named
-from core.actor import Actor, Role
-from core.errors import Invalid
-from dispatch import cases
-from dispatch.limits import Limit, due
-from dispatch.process import Step
-from dispatch.rulebook import Rulebook
-from dispatch.sheet import ClockRow, Facts, Logged, Sheet, facts
-
-#: Why a unit returns a case: code → words. The code stands in the log, so that returns can be counted by reason.
-RETURN_REASONS: Mapping[str, str] = {
-    "not_our_duty": N_("Not among our duties"),
-    "not_our_area": N_("Not in our area"),
-    "wrong_place": N_("The place is wrong"),
-    "wrong_category": N_("The category is wrong"),
-    "too_little": N_("Too little is known to act"),
-    "duplicate": N_("The same matter is being handled already"),
-}
-SERVICES: Mapping[str, str] = {
-    "110": N_("110 police"),
-    "119": N_("119 fire brigade"),
-    "120": N_("120 ambulance"),
-    "122": N_("122 traffic accidents"),
-}
-#: Texts a unit can begin its answer with; the resident reads them, so they promise nothing that is not filled in.
-ANSWERS: Sequence[tuple[str, str]] = (
-    (
-        N_("Settled on the spot"),
-        N_("We went to the place on ____ and found ____. It was settled on ____ by ____. Thank you for telling us."),
-    ),
-    (
-        N_("Work is under way"),
-        N_("We checked the place on ____. The cause is ____. Work has begun and will be finished by ____."),
-    ),
-    (
-        N_("Cannot be done, and why"),
-        N_("We have examined your request. It cannot be met because ____ (basis: ____). Instead you can ____."),
-    ),
-    (
-        N_("Answer to an enquiry"),
-        N_("About your question: ____. Basis: ____. You can find more at ____, or ask us on ____."),
-    ),
-    (
-        N_("Nothing found"),
-        N_("We looked on ____ and again on ____ and did not find what you describe. We will look again on ____."),
-    ),
+from api.pages.entered import Entered, Form
+from api.pages.listing import category_words
+from api.wording import (
+    ACTIONS,
+    CHINA,
+    CLOCKS,
+    KINDS,
+    PAUSES,
+    PLEAS,
+    URGENCIES,
+    day_words,
+    exact,
+    grouped,
+    limit_words,
+    moment_words,
+    named,
 )
-#: What the units of a limit are called when it is said how time is counted.
-COUNTED: Mapping[str, str] = {
-    "0": N_("at once"),
-    "wh": N_("{n} working hours"),
-    "wd": N_("{n} working days"),
-    "nd": N_("{n} days"),
-    "h": N_("{n} hours round the clock"),
-    "sd": N_("the same day"),
-}
-
-
-async def _entered(request: Request) -> dict[str, str]:
-    """Return the text fields of the form, or of the address where nothing was posted; the last of a name counts."""
-    given = (await request.form()) if request.method == "POST" else request.query_params
-    return {name: value for name, value in given.multi_items() if isinstance(value, str)}
-
-
-#: What a page's form holds; endpoints name it as the type of a parameter.
-Form = Annotated[dict[str, str], Depends(_entered)]
-
-
-#: Steps that lead a case on; everything else is a side road.
-FORWARD = ("dispatch", "sign", "reply", "callback")
-#: 1 to 5, as the call-back asks it.
-SATISFACTION: Mapping[int, str] = {
-    5: N_("Very satisfied"),
-    4: N_("Satisfied"),
-    3: N_("Neither"),
-    2: N_("Dissatisfied"),
-    1: N_("Very dissatisfied"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What the forms of steps offer to choose from."""
-
-    return_reasons: Mapping[str, str]
-    services: Mapping[str, str]
-    answers: Sequence[tuple[str, str]]
-    satisfaction: Mapping[int, str]
-
-
-def words() -> Words:
-    """Return what the forms of steps offer, in the reader's language."""
-    return Words(RETURN_REASONS, SERVICES, ANSWERS, {n: say(word) for n, word in SATISFACTION.items()})
+from core.actor import Actor, Role
+from dispatch.fields import FIELDS
+from dispatch.ladder import TOLD
+from dispatch.limits import Limit, due
+from dispatch.rulebook import Rulebook
+from dispatch.sheet import ClockRow, Facts, Logged, Share, Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +50,7 @@ class Work:
     actor: Actor
     at: datetime
     book: Rulebook
-    form: dict[str, str]
+    form: Entered
 
 
 def work_of(*roles: Role) -> Callable[..., Work]:
@@ -132,16 +61,6 @@ def work_of(*roles: Role) -> Callable[..., Work]:
         return Work(request, session, allowed(request), at, wiring.rulebook(), form)
 
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One button: a step that the process table offers to the person who looks."""
-
-    step: Step
-    label: str
-    #: One sentence each: what happens to which clock.
-    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,66 +113,6 @@ class Guesses:
     doubts: tuple[str, ...] = ()
     #: 110, 119 or 120 where the text speaks of danger to life.
     call: str = ""
-
-
-def limit_words(written: str) -> str:
-    """Return a limit for people: 5 个工作日, 4 个工作小时."""
-    limit = Limit.parse(written)
-    return say(COUNTED[limit.count.value], n=limit.amount)
-
-
-def offers(book: Rulebook, sheet: Sheet, actor: Actor, *, at: datetime) -> tuple[Offer, ...]:
-    """Return the steps that an actor may take now, as the case's own version of the process has them.
-
-    A unit is offered only notes on a case that another unit leads; steps that are used up or too late are left out.
-    """
-    case = sheet.case
-    process = book.process(case.process, case.process_version)
-    found: list[Offer] = []
-    for step in process.offered(case.state, actor.role):
-        if actor.role is Role.UNIT and case.unit_code != actor.unit and step.action != "note":
-            continue
-        if step.cap is not None and sum(entry.action == step.action for entry in sheet.entries) >= step.cap:
-            continue
-        if step.within and case.closed_at and at > due(case.closed_at, step.within, work=book.work).at:
-            continue
-        found.append(Offer(step, say(step.label), effects(book, sheet, step, at=at)))
-    # The way forward stands first, whatever the table's order.
-    return tuple(sorted(found, key=lambda offer: offer.step.action not in FORWARD))
-
-
-def effects(book: Rulebook, sheet: Sheet, step: Step, *, at: datetime) -> tuple[str, ...]:
-    """Return what a step does to the clocks of a case, one sentence each, for the line under its button."""
-    case = sheet.case
-    told: list[str] = []
-    running = [clock for clock in sheet.clocks if clock.stopped_at is None]
-    told += [
-        say("The clock “{clock}” stops.", clock=named(clock.clock, CLOCKS))
-        for clock in running
-        if clock.clock in step.stops
-    ]
-    for name in step.starts:
-        started = book.clock(
-            name, unit=case.unit_code, kind=case.kind, urgency=case.urgency, category=case.category_code or "", start=at
-        )
-        told.append(
-            say(
-                "The clock “{clock}” starts: {limit}, until {due}.",
-                clock=named(name, CLOCKS),
-                limit=limit_words(started.limit),
-                due=moment_words(started.due_at, now=at),
-            )
-        )
-    told += [
-        say(
-            "The clock “{clock}” goes on, until {due}.",
-            clock=named(clock.clock, CLOCKS),
-            due=moment_words(clock.due_at, now=at),
-        )
-        for clock in running
-        if clock.clock not in step.stops
-    ]
-    return tuple(told) or (say("No clock changes."),)
 
 
 def guesses(book: Rulebook, case: Facts) -> Guesses:
@@ -337,6 +196,7 @@ def why_here(book: Rulebook, why: Mapping[str, Any]) -> tuple[str, ...]:
     where = area.name if area else say("the whole district")
     what = category_words(book, str(why.get("category") or "")) or say("all matters")
     told = []
+    note = str(why.get("note") or _notes(book).get(str(why.get("rule") or ""), ""))
     if level == "person":
         told.append(say("Chosen by {name}.", name=str(why.get("by") or "")))
         if why.get("reason"):
@@ -349,7 +209,9 @@ def why_here(book: Rulebook, why: Mapping[str, Any]) -> tuple[str, ...]:
     elif level == "centre":
         told.append(say("No rule and no town office answers; the district centre is responsible."))
     elif why.get("rule"):
-        told.append(say("Rule {rule}: {category}, {area}.", rule=str(why["rule"]), category=what, area=where))
+        told.append(
+            say("By the rule “{rule}”.", rule=note) if note else say("{category}, {area}.", category=what, area=where)
+        )
         if why.get("timed"):
             told.append(say("The rule holds at this time of the week."))
     told += [
@@ -357,6 +219,11 @@ def why_here(book: Rulebook, why: Mapping[str, Any]) -> tuple[str, ...]:
         for code in why.get("instead_of") or ()
     ]
     return tuple(told)
+
+
+def _notes(book: Rulebook) -> Mapping[str, str]:
+    """Return what the district calls its rules, by id: ids are for files, not for people."""
+    return {rule.id: rule.note for rule in book.routing.rules if rule.note}
 
 
 #: From here no day is today: dates are written with their year.
@@ -370,27 +237,74 @@ class Counted:
     words: str
     counted: bool
     why: str
-    #: How long the clock ran on this day: `3:30`, empty for not at all.
+    #: How long the clock ran on this day: `3:30`, empty for not at all; and how long it stood.
     ran: str
+    stood: str = ""
 
 
-def trace(book: Rulebook, clock: ClockRow) -> tuple[Counted, ...]:
-    """Return the days from a clock's start to its end, whether each counted and why; at most a year of them.
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """Why a clock is due when it is."""
 
-    Computed anew by today's calendar; a clock that was moved says so itself in `changes`.
+    #: What was counted: limit, pauses, extensions, notices, one sentence each.
+    told: tuple[str, ...]
+    #: Day by day, at most a year.
+    days: tuple[Counted, ...]
+
+
+def reckoning(book: Rulebook, sheet: Sheet, clock: ClockRow, *, at: datetime) -> Reckoning:
+    """Return why a clock is due when it is: the notices used, the days counted, pauses subtracted, extensions added.
+
+    Computed anew by today's calendar; a clock that was moved says so itself in `changes`. A clock that stands is
+    counted as if it ran again at `at`.
     """
-    found = due(clock.started_at, Limit.parse(clock.limit), work=book.work)
+    pauses = [pause for pause in sheet.pauses if pause.deadline_id == clock.id]
+    found = due(
+        clock.started_at,
+        Limit.parse(clock.limit),
+        work=book.work,
+        pauses=[(pause.started_at, pause.ended_at or at) for pause in pauses],
+        extra=[Limit.parse(span) for span in clock.extra],
+    )
+    told = [say("{limit}, from {start}.", limit=limit_words(clock.limit), start=exact(clock.started_at)[:16])]
+    for pause in pauses:
+        reason, start = named(pause.reason_code, PAUSES), exact(pause.started_at)[:16]
+        if pause.ended_at is None:
+            told.append(say("Stands since {start}: {reason}.", start=start, reason=reason))
+        else:
+            end = exact(pause.ended_at)[:16]
+            told.append(say("Stood from {start} to {end}: {reason}.", start=start, end=end, reason=reason))
+    told += [say("Longer by {limit}.", limit=limit_words(span)) for span in clock.extra]
+    if clock.legal_limit and clock.legal_due_at:
+        until = exact(clock.legal_due_at)[:16]
+        told.append(say("The law allows {limit}, until {due}.", limit=limit_words(clock.legal_limit), due=until))
+    for notice in found.notices_used:
+        words = N_("{year}: {source}.") if notice.source else N_("{year}: no notice yet, weekends alone are counted.")
+        told.append(say(words, year=notice.year, source=notice.source))
     if (found.at.date() - found.start.date()).days > 366:
-        return ()
-    return tuple(
+        return Reckoning(tuple(told), ())
+    days = tuple(
         Counted(
             words=day_words(datetime.combine(step.day, time(12), found.at.tzinfo), now=FAR),
             counted=step.counted,
             why=say(step.why) + (f"（{step.name}）" if step.name else ""),
             ran=_hours(step.ran),
+            stood=_hours(step.stood),
         )
         for step in found.trace
     )
+    return Reckoning(tuple(told), days)
+
+
+def moved_words(why: Mapping[str, Any]) -> str:
+    """Return why a due time was moved: a pause, an extension, a correction, a notice or a rule."""
+    if "paused" in why:
+        return say("after a pause: {reason}", reason=named(str(why["paused"]), PAUSES))
+    if "extended" in why:
+        return say("longer by {limit}", limit=limit_words(str(why["extended"])))
+    if "corrected" in why:
+        return say("the case was corrected")
+    return say("the calendar or the limits changed")
 
 
 def _hours(span: timedelta) -> str:
@@ -398,39 +312,132 @@ def _hours(span: timedelta) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}" if minutes else ""
 
 
+#: Fields of an entry that name a unit, with the word before it.
+_UNITS = (
+    ("from_unit", N_("From")),
+    ("unit", N_("To")),
+    ("new_unit", N_("The unit instead")),
+    ("suggested_unit", N_("Suggested")),
+)
+#: Fields of an entry that are texts for themselves.
+_TEXTS = ("task", "opinion", "ruling", "reason", "answer", "demand", "supervise_answer", "note")
+#: Fields told in their own way, or of use to the program only.
+_TOLD_APART = frozenset(
+    {"category", "kind", "urgency", "complex", "place", "why", "photos", "span", "due_at", "lapsed", "from", "to"}
+    | {"asked_at", "asked_by", "main", "assist", "clock", "satisfaction", "rung", "told", "lng", "lat", "datum"}
+    | {name for name, _word in _UNITS}
+    | set(_TEXTS)
+)
+
+
 def entry_lines(book: Rulebook, entry: Logged) -> tuple[str, ...]:
     """Return what a log entry says beside its action, in words: reasons, texts, units, old and new values."""
     data = entry.data
     if entry.action == "overdue":
-        return (named(str(data.get("clock") or ""), CLOCKS),)
-    told: list[str] = []
-    for name, label in (("unit", N_("To")), ("from_unit", N_("From")), ("suggested_unit", N_("Suggested"))):
-        if data.get(name):
-            told.append(f"{say(label)}：{book.unit_name(str(data[name]))}")
+        told = [named(str(data.get("clock") or ""), CLOCKS)]
+        if data.get("told"):
+            told.append(say("Told: {who}.", who=say(TOLD.get(str(data["told"]), str(data["told"])))))
+        return tuple(told)
+    told = [f"{say(label)}：{book.unit_name(str(data[name]))}" for name, label in _UNITS if data.get(name)]
+    told += _changed(book, data)
+    told += _said(book, data)
+    told += [str(data[name]) for name in _TEXTS if isinstance(data.get(name), str)]
+    if isinstance(data.get("why"), dict):
+        told += why_here(book, data["why"])
+    return tuple(line for line in told if line)
+
+
+def _changed(book: Rulebook, data: Mapping[str, Any]) -> list[str]:
+    """Return old and new values of what was corrected."""
     words: Mapping[str, Callable[[str], str]] = {
         "category": lambda code: category_words(book, code) or code,
         "kind": lambda code: named(code, KINDS),
         "urgency": lambda code: named(code, URGENCIES),
+        "complex": lambda code: say("Complex matter") if code == "yes" else say("Not complex"),
     }
+    told = []
     for name, shown in words.items():
         change = data.get(name)
         if isinstance(change, dict):
             told.append(" → ".join(shown(str(change.get(side) or "")) or "—" for side in ("old", "new")))
     place = data.get("place")
     if isinstance(place, dict):
-        told.append(say("Place moved to {lng}, {lat}.", **{k: (place.get("new") or {}).get(k) for k in ("lng", "lat")}))
-    if data.get("reason_code"):
-        told.append(say(RETURN_REASONS.get(str(data["reason_code"]), str(data["reason_code"]))))
-    if data.get("legal_basis"):
-        told.append(say("Basis: {basis}", basis=str(data["legal_basis"])))
-    if data.get("service"):
-        told.append(say(SERVICES.get(str(data["service"]), str(data["service"]))))
+        new = place.get("new") or {}
+        told.append(say("Place: {name}.", name=str(new.get("name") or f"{new.get('lng')}, {new.get('lat')}")))
+    if isinstance(data.get("place_by"), dict):
+        told.append(say("The place was kept as it is."))
+    return told
+
+
+def _said(book: Rulebook, data: Mapping[str, Any]) -> list[str]:
+    """Return what the fields of a form say: spans, numbers, choices with their question, lists."""
+    told = []
     if data.get("satisfaction"):
         told.append(say("Satisfaction {n} of 5", n=str(data["satisfaction"])))
-    told += [str(data[name]) for name in ("reason", "answer", "note") if isinstance(data.get(name), str)]
-    if isinstance(data.get("why"), dict):
-        told += why_here(book, data["why"])
-    return tuple(line for line in told if line)
+    if data.get("main"):
+        told.append(say("Main case {number}", number=grouped(str(data["main"]))))
+    if isinstance(data.get("assist"), list):
+        told += [f"{say('Assisting')}：{'、'.join(book.unit_name(str(code)) for code in data['assist'])}"]
+    if data.get("span"):
+        told.append(limit_words(str(data["span"])))
+    if data.get("asked_by"):
+        told.append(say("Asked by {name}.", name=str(data["asked_by"])))
+    if data.get("due_at"):
+        told.append(say("New limit: {due}.", due=exact(datetime.fromisoformat(str(data["due_at"])))[:16]))
+    if isinstance(data.get("photos"), list) and data["photos"]:
+        told.append(say("{n} photos", n=len(data["photos"])))
+    if data.get("lapsed") == "supervision":
+        told.append(say("The supervision ended with the case."))
+    elif data.get("lapsed"):
+        told.append(say("The request was not decided and lapsed: {plea}.", plea=named(str(data["lapsed"]), PLEAS)))
+    for name, value in data.items():
+        field = FIELDS.get(name)
+        if field is None or name in _TOLD_APART or not isinstance(value, str) or not value:
+            continue
+        told.append(f"{say(field.label)}：{named(value, field.choices)}")
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was written into the log on one day."""
+
+    words: str
+    #: Entry and its lines, the earliest first.
+    entries: tuple[tuple[Logged, tuple[str, ...]], ...]
+
+
+def timeline(book: Rulebook, entries: Sequence[Logged]) -> tuple[Day, ...]:
+    """Return the log by the day on which it was written, in order."""
+    days: dict[date, list[tuple[Logged, tuple[str, ...]]]] = {}
+    for entry in entries:
+        days.setdefault(entry.recorded_at.astimezone(CHINA).date(), []).append((entry, entry_lines(book, entry)))
+    return tuple(Day(day_words(rows[0][0].recorded_at, now=FAR), tuple(rows)) for rows in days.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What hangs on a case, ready to be drawn by `case/parts.html`."""
+
+    #: Shares of assisting and parallel units, and why each is here.
+    shares: tuple[tuple[Share, tuple[str, ...]], ...]
+    #: Names of the units that returned the case, in order.
+    returned_by: tuple[str, ...]
+    #: The closing form: question and answer.
+    closing: tuple[tuple[str, str], ...]
+    #: Clocks that run or stand, and why each is due then.
+    clocks: tuple[tuple[ClockRow, Reckoning], ...]
+
+
+def parts_of(book: Rulebook, sheet: Sheet, *, at: datetime) -> Parts:
+    """Return what hangs on a case, in words."""
+    closing = ((FIELDS[name], value) for name, value in sheet.closing.items())
+    return Parts(
+        shares=tuple((share, why_here(book, share.why)) for share in sheet.shares if share.share != "lead"),
+        returned_by=tuple(book.unit_name(code) for code in sheet.returned_by),
+        closing=tuple((say(field.label), named(str(value), field.choices)) for field, value in closing),
+        clocks=tuple((c, reckoning(book, sheet, c, at=at)) for c in sheet.clocks if c.stopped_at is None),
+    )
 
 
 def logged(book: Rulebook, entries: Sequence[Logged]) -> list[tuple[Logged, tuple[str, ...]]]:
@@ -450,31 +457,10 @@ def already_done(sheet: Sheet, actor: Actor, action: str, *, seen: int) -> Logge
     return mine[-1] if mine and len(mine) == len(later) else None
 
 
-def version_of(form: Mapping[str, str]) -> int:
-    """Return the version of the case that the page showed; raises Invalid where a page does not say it."""
-    try:
-        return int(form["version"])
-    except (KeyError, ValueError) as error:
-        raise Invalid("This page is incomplete; load it again.", field="version") from error
-
-
 def seen_of(form: Mapping[str, str]) -> int:
     """Return the number of the last log entry that the page showed."""
     seen = form.get("seen", "")
     return int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
-
-
-def take(work: Work, case_id: uuid.UUID, action: str) -> cases.Done:
-    """Take a step with the fields of the form that the process table knows for it; raises as `dispatch.cases.act`."""
-    book, form = work.book, work.form
-    case = facts(work.session, case_id)
-    step = book.process(case.process, case.process_version).step_for(action, case.state)
-    known = {*step.needs, *step.may, "reason", "note"}
-    fields: dict[str, Any] = {name: form[name].strip() for name in known if form.get(name, "").strip()}
-    for name in ("unit", "suggested_unit"):
-        if name in fields:
-            fields[name] = chosen_code(choices(book).units, fields[name], field=name)
-    return cases.act(work.session, book, case_id, action, expected_version=version_of(form), at=work.at, fields=fields)
 
 
 def done_words(book: Rulebook, case: Facts, action: str, *, at: datetime, repeated: bool) -> str:

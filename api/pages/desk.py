@@ -5,7 +5,7 @@ through `hotline.intake`. Every endpoint works as a page without scripts; htmx a
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
 from datetime import datetime
@@ -21,7 +21,9 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.i18n import N_, say
-from api.pages import call, casework, go, page
+from api.pages import call, casework, go, page, steps
+from api.pages.effects import Effect, effects
+from api.pages.entered import Form
 from api.pages.listing import Asked, asked, category_words, choices, chosen_code, end_of_day
 from api.wording import KINDS, URGENCIES, named
 from core.actor import Actor, Role
@@ -40,7 +42,6 @@ Staff = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR))]
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
 StaffWork = Annotated[casework.Work, Depends(casework.work_of(Role.OPERATOR, Role.SUPERVISOR))]
 OperatorWork = Annotated[casework.Work, Depends(casework.work_of(Role.OPERATOR))]
-#: The tabs above the list, in the order of the work.
 #: Said when the page is older than the case.
 CHANGED: Final = N_("The case was changed while you looked at it. Nothing of yours is lost: compare and save again.")
 #: Who said where it is.
@@ -49,7 +50,23 @@ PLACED_BY: Final[Mapping[str, str]] = {
     "reporter": N_("Given by the reporter's phone or map."),
     "operator": N_("Confirmed by an operator."),
 }
-TABS = ("waiting", "running", "answered", "open", "ended")
+#: Lists of the desk in the order of the work, with their words.
+TABS: Final[Mapping[str, str]] = {
+    "waiting": N_("Waiting"),
+    "pleas": N_("To decide"),
+    "disputed": N_("To arbitrate"),
+    "running": N_("With units"),
+    "answered": N_("To call back"),
+    "open": N_("All open"),
+}
+#: Lists that are looked at now and then.
+MORE_TABS: Final[Mapping[str, str]] = {
+    "supervised": N_("Supervised"),
+    "resting": N_("Paused and parked"),
+    "merged": N_("Merged"),
+    "complex": N_("Complex"),
+    "ended": N_("Ended"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,8 @@ class Draft:
     category: str = ""
     kind: str = ""
     urgency: str = ""
+    #: yes or no; empty where the form does not ask.
+    complex: str = ""
     #: `keep`, `spot-1` … for a candidate, or `point` for one chosen on the map.
     place: str = "keep"
     lng: str = ""
@@ -96,6 +115,7 @@ def desk(request: Request, session: Read, actor: Staff, at: Now, case: str = "")
         counts=views.counts(session, at=at, soon=end_of_day(at)),
         choices=choices(book),
         tabs=TABS,
+        more_tabs=MORE_TABS,
         **context,
     )
 
@@ -145,12 +165,22 @@ def one(request: Request, session: Read, actor: Staff, at: Now, number: str) -> 
 
 
 @router.get("/desk/case/{number}/proposal")
-def proposal(request: Request, session: Read, actor: Operator, number: str, form: casework.Form) -> Response:
+def proposal(request: Request, session: Read, actor: Operator, number: str, form: Form) -> Response:
     """Say which unit the rules propose for the category and place that the form holds now, and why."""
     del actor
     book = wiring.rulebook()
     case = facts(session, _id(session, number))
     return page(request, "desk/proposal.html", draft=_draft(form), **_proposal(session, book, case, _draft(form)))
+
+
+@router.get("/desk/case/{number}/{action}/effects")
+def told(request: Request, session: Read, actor: Staff, *, at: Now, number: str, action: str, form: Form) -> Response:
+    """Say what a step would do to the clocks with what its form holds so far."""
+    book = wiring.rulebook()
+    found = sheet(session, _id(session, number))
+    offered = (one for one in cases.offered(session, book, found.case.id, at=at) if one.action == action)
+    said = [effects(book, found, one, actor=actor, at=at, given=form.plain) for one in offered]
+    return page(request, "case/effects.html", effects=said[0] if said else ())
 
 
 @router.post("/desk/case/{number}/save")
@@ -163,7 +193,14 @@ def save(work: OperatorWork, number: str) -> Response:
 @router.post("/desk/case/{number}/{action}")
 def step(work: StaffWork, number: str, action: str) -> Response:
     """Take any other step that the process table offers, with the fields it asks for."""
-    return _tried(work, number, action, lambda case_id: casework.take(work, case_id, action))
+    return _tried(
+        work,
+        number,
+        action,
+        lambda case_id: steps.take(
+            work.session, work.book, facts(work.session, case_id), action, work.form, at=work.at
+        ),
+    )
 
 
 def _tried(work: casework.Work, number: str, action: str, change: Callable[[uuid.UUID], object]) -> Response:
@@ -180,17 +217,25 @@ def _tried(work: casework.Work, number: str, action: str, change: Callable[[uuid
 
 def _save(work: casework.Work, case_id: uuid.UUID, *, send: bool) -> None:
     book, draft, now = work.book, _draft(work.form), facts(work.session, case_id)
-    if now.version != casework.version_of(work.form):
+    if now.version != steps.version_of(work.form):
         raise Conflict(CHANGED)
     fields = _changes(book, now, draft)
     action = "correct" if fields else "dispatch"
     if not fields and not send:
         raise Invalid("Nothing was changed: choose another place, category, kind or urgency first.")
+    version = now.version
+    helpers = steps.read(book, work.form, ("assist",)) if send else {}
+    if helpers and fields:
+        # A correction that dispatches in the same step knows no assisting units: two steps, still one save.
+        version = cases.act(
+            work.session, book, case_id, "correct", expected_version=version, at=work.at, fields=fields
+        ).version
+        action, fields = "dispatch", {}
     if send:
-        fields["unit"] = _unit(book, draft)
+        fields |= {"unit": _unit(book, draft)} | helpers
     if draft.note:
         fields["note"] = draft.note
-    cases.act(work.session, book, case_id, action, expected_version=now.version, at=work.at, fields=fields)
+    cases.act(work.session, book, case_id, action, expected_version=version, at=work.at, fields=fields)
 
 
 def _id(session: Session, number: str) -> uuid.UUID:
@@ -205,13 +250,20 @@ def _list(wanted: Asked, listed: views.Page, *, at: datetime) -> dict[str, Any]:
 
 
 def _detail(
-    session: Session, book: Rulebook, actor: Actor, number: str, *, at: datetime, draft: Draft | None = None
+    session: Session,
+    book: Rulebook,
+    actor: Actor,
+    number: str,
+    *,
+    at: datetime,
+    draft: Draft | None = None,
+    **tried: Any,
 ) -> dict[str, Any]:
-    """Return what the middle of the desk shows of one case."""
+    """Return what the middle of the desk shows of one case; `tried` is a refused form, as `steps.offers` takes it."""
     found = sheet(session, _id(session, number))
     case = found.case
     guessed = casework.guesses(book, case)
-    offered = casework.offers(book, found, actor, at=at)
+    offered = steps.offers(session, book, found, actor, at=at, **tried)
     names = {offer.step.action for offer in offered}
     likely = next((guess.words for guess in guessed.categories if guess.code), "")
     kept = next((spot for spot in guessed.spots if _same(spot, case)), None)
@@ -219,22 +271,28 @@ def _detail(
         category=category_words(book, case.category_code) or likely,
         kind=case.kind,
         urgency=case.urgency,
+        complex="yes" if case.complex else "no",
         place="keep" if case.lng is not None or not guessed.spots else "",
         place_name=case.place_name,
     )
     return {
         "sheet": found,
         "case": case,
-        "words": casework.words(),
         "query": "",
         "guesses": guessed,
         "offers": [offer for offer in offered if offer.step.action not in ("correct", "dispatch")],
         "can_correct": "correct" in names,
         "can_dispatch": "dispatch" in names,
-        "dispatch_effects": next((o.effects for o in offered if o.step.action == "dispatch"), ()),
-        "log": casework.logged(book, found.entries),
+        "can_merge": "merge" in names,
+        "asks_complex": "correct" in names and "complex" in _known(book, case, "correct"),
+        "asks_assist": "dispatch" in names and "assist" in _known(book, case, "dispatch"),
+        "dispatch_effects": _effects_of(offered, "dispatch"),
+        "merge_effects": _effects_of(offered, "merge"),
+        "days": casework.timeline(book, found.entries),
+        "hanging": casework.parts_of(book, found, at=at),
+        "assist": tried["entered"].lists.get("assist", []) if tried.get("entered") else [],
         "twins": _twins(session, guessed),
-        "why": [(share, casework.why_here(book, share.why)) for share in found.shares],
+        "why": [(share, casework.why_here(book, share.why)) for share in found.shares if share.share == "lead"],
         "seen": found.entries[-1].seq if found.entries else 0,
         "map": orjson.dumps(_drawn(case, guessed)).decode(),
         "kept_spot": kept.no if kept else 0,
@@ -242,6 +300,16 @@ def _detail(
         "draft": filled,
         **_proposal(session, book, case, filled),
     }
+
+
+def _effects_of(offered: Sequence[steps.Offer], action: str) -> tuple[Effect, ...]:
+    return next((offer.effects for offer in offered if offer.step.action == action), ())
+
+
+def _known(book: Rulebook, case: Facts, action: str) -> tuple[str, ...]:
+    """Return the fields that a step understands in the state of a case."""
+    process = book.process(case.process, case.process_version)
+    return process.fields(process.step_for(action, case.state), case.kind)
 
 
 def _same(spot: casework.Spot, case: Facts) -> bool:
@@ -318,6 +386,8 @@ def _changes(book: Rulebook, case: Facts, draft: Draft) -> dict[str, Any]:
         value = getattr(draft, name)
         if value and value != now:
             fields[name] = value
+    if draft.complex and (draft.complex == "yes") != case.complex:
+        fields["complex"] = draft.complex
     chosen = _spot(book, case, draft)
     if chosen is not None:
         lng, lat, name = chosen
@@ -335,7 +405,8 @@ def _again(work: casework.Work, number: str, action: str, error: WanggeError) ->
     """Show the case as it is now with everything the operator entered, what is wrong, and what others changed."""
     form = work.form
     ours = _draft(form) if action in ("correct", "dispatch") else None
-    context = _detail(work.session, work.book, work.actor, number, at=work.at, draft=ours)
+    refused = {"tried": action, "entered": form, "error": error, "problem": sentence(error)}
+    context = _detail(work.session, work.book, work.actor, number, at=work.at, draft=ours, **refused)
     if casework.already_done(context["sheet"], work.actor, action, seen=casework.seen_of(form)):
         return _done(work, number, action, repeated=True)
     stale = isinstance(error, Conflict)
@@ -345,7 +416,6 @@ def _again(work: casework.Work, number: str, action: str, error: WanggeError) ->
         "problem_field": error.field or "",
         "meanwhile": casework.logged(work.book, later),
         "differences": _differences(work.book, context["case"], ours) if stale and ours else (),
-        "entered": form | {"action": action},
         "back": form.get("back", ""),
     }
     if not work.request.headers.get("hx-request"):

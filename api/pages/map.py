@@ -21,7 +21,7 @@ from core.actor import Actor, Role
 from core.db import actor_of
 from core.errors import Invalid
 from core.settings import settings
-from dispatch.views import OPEN_STATES
+from dispatch.boxes import open_states
 from maps import outlines, report
 from maps.in_view import EVERYWHERE, Looking, in_view
 from maps.tiles import VIEWERS, WIDE, sees_whole
@@ -56,7 +56,7 @@ class Chosen:
         """Return what is looked at; raises Invalid, naming the parameter, for values that mean nothing."""
         if self.colour not in {"", "0", "1", "2", "3"}:
             raise Invalid("The colour is a number from 0 to 3.", field="colour")
-        if self.state and self.state not in OPEN_STATES:
+        if self.state and self.state not in open_states():
             raise Invalid("There is no such state of an open case.", field="state")
         days = self.days or "0"
         if not (days.isascii() and days.isdigit() and len(days) <= 4):
@@ -107,7 +107,7 @@ def live(request: Request, session: Read, actor: Viewer, at: Now, chosen: Filter
         chosen=chosen,
         shown=in_view(session, chosen.looking(at), at=at),
         offered=offered,
-        states=OPEN_STATES,
+        states=open_states(),
         periods=PERIODS,
         at=at,
         may_heat=sees_whole(actor),
@@ -222,7 +222,7 @@ def _facts(actor: Actor, tops: dict[str, str]) -> dict[str, object]:
         "casePage": _CASE_PAGES.get(actor.role, _READING),
         "mayHeat": sees_whole(actor),
         "tops": tops,
-        "states": {code: say(STATES[code]) for code in OPEN_STATES},
+        "states": {code: say(STATES[code]) for code in open_states()},
         "due": [{"css": css, "shape": shape, "word": say(word)} for css, shape, word in DUE],
         "cellKinds": {code: say(word) for code, word in CELL_KINDS.items()},
         "words": {

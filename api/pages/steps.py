@@ -6,7 +6,7 @@ Draws nothing: `templates/case/steps.html` does. Knows no single process; what a
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,11 +32,13 @@ from dispatch.sheet import Facts, Sheet
 FORWARD = (
     *("arbitrate", "extend_grant", "pause_grant", "park_grant", "supervise_close", "supervise_reply"),
     *("dispatch", "sign", "share_sign", "share_reply", "reply", "callback"),
+    *("accept", "register", "survey_record", "grant", "denial_agree", "deliver", "file"),
 )
 #: Roads that are rarely taken: they stand behind "more".
 RARE = frozenset(
     {"withdraw", "refuse", "reopen", "rise", "withdraw_unit", "replace_unit", "share_rework", "park_ask", "park_on"}
-    | {"unmerge", "merge", "dispute", "share_return", "supervise", "hand_over", "rate"}
+    | {"unmerge", "merge", "dispute", "share_return", "supervise", "hand_over", "rate", "reassign", "hand_up"}
+    | {"reuse", "refuse_acceptance", "choose_pickup", "record_fee", "survey_move"}
 )
 #: Steps that cannot be taken back by whoever presses them; never the main one.
 GRAVE = frozenset(("withdraw", "refuse", "hand_over", "return", "share_return", "close", "withdraw_unit"))
@@ -135,7 +137,8 @@ def offers(
     process = book.process(case.process, case.process_version)
     found: list[Offer] = []
     steps = cases.offered(session, book, case.id, at=at)
-    main = _main(steps, process.name)
+    named = {step.action: step for step in steps}
+    main = next((named[action] for action in FORWARD if action in named), None)
     for step in steps:
         mine = step.action == tried
         names = [name for name in process.fields(step, case.kind) if name not in PLACE and name != "place"]
@@ -172,17 +175,6 @@ def offers(
             )
         )
     return tuple(sorted(found, key=lambda offer: ("main", "side", "more").index(offer.place)))
-
-
-def _main(steps: Sequence[Step], process: str) -> Step | None:
-    """Return the step that the page puts first: the next on the way, in processes of other kinds one that moves."""
-    named = {step.action: step for step in steps}
-    for action in FORWARD:
-        if action in named:
-            return named[action]
-    if process == "complaint":
-        return None
-    return next((step for step in steps if step.moves and not step.reason_required and step.action not in RARE), None)
 
 
 def _asked(step: Step, name: str, needed: Iterable[str]) -> bool:

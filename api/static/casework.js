@@ -1,4 +1,5 @@
-// Forms of steps, for desk and unit: texts to begin with, one submission at a time, and drafts that outlive a bad line.
+// Forms of steps, on every face: texts to begin with, fields that depend on others, places left open in an answer, one
+// submission at a time, drafts that outlive a bad line, and choosing many cases.
 "use strict";
 document.addEventListener("change", (event) => {
   const chooser = event.target.closest("select[data-fills]");
@@ -43,3 +44,44 @@ document.addEventListener("htmx:afterSwap", (event) => restore(event.target));
 document.addEventListener("desk:done", (event) => {
   for (const key of Object.keys(sessionStorage)) if (key.startsWith(`draft:/desk/case/${event.detail.number}/`)) sessionStorage.removeItem(key);
 });
+
+// A field that is asked only while another one has certain values. Without scripts it is simply there.
+const follow = (root) => root.querySelectorAll("[data-when]").forEach((part) => {
+  const form = part.closest("form");
+  const given = form ? new FormData(form).get(part.dataset.when) : null;
+  part.hidden = !part.dataset.values.split(" ").includes(given || "");
+});
+// Brackets that nobody filled in yet are named under the answer while it is written.
+const OPEN = /【[^】\n]{0,60}】|_{3,}/g;
+const brackets = (area) => {
+  let hint = area.parentElement.querySelector(".open-places");
+  const found = [...new Set(area.value.match(OPEN) || [])];
+  if (!hint) {
+    hint = document.createElement("p");
+    hint.className = "hint open-places";
+    hint.setAttribute("aria-live", "polite");
+    area.after(hint);
+  }
+  hint.textContent = found.length ? `${area.dataset.brackets} ${found.join(" ")}` : "";
+};
+document.addEventListener("change", (event) => { if (event.target.form) follow(event.target.form); });
+document.addEventListener("input", (event) => { if (event.target.matches?.("[data-brackets]")) brackets(event.target); });
+const prepare = (root) => {
+  follow(root);
+  root.querySelectorAll("[data-brackets]").forEach((area) => { if (area.value) brackets(area); });
+};
+document.addEventListener("DOMContentLoaded", () => prepare(document));
+document.addEventListener("htmx:afterSwap", (event) => prepare(event.target));
+
+// Choosing many cases.
+const picks = () => [...document.querySelectorAll(".pick")];
+const counted = () => {
+  const chosen = picks().filter((pick) => pick.checked).length;
+  const said = document.getElementById("picked");
+  if (said) said.textContent = chosen ? `(${chosen})` : "";
+};
+document.addEventListener("change", (event) => {
+  if (event.target.id === "pick-all") picks().forEach((pick) => { pick.checked = event.target.checked; });
+  if (event.target.id === "pick-all" || event.target.matches?.(".pick")) counted();
+});
+addEventListener("pageshow", counted);

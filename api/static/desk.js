@@ -1,10 +1,13 @@
-// The desk: list, case and map linked; keys; the place chosen by click. Everything it does can be done without it.
+// List, case and map linked, for the operator's desk and for the unit's; keys; the place chosen by click.
+// Everything it does can be done without it.
 "use strict";
 (() => {
   const by = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const detail = by("#detail");
   const box = by("#map");
+  const home = by(".desk")?.dataset.home || "/desk";
+  const narrow = matchMedia("(max-width: 48rem)");
   const SHAPES = ["●", "◐", "▲", "■"];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -60,11 +63,11 @@
   let asking = null;
   function drawNames() {
     layers.names.clearLayers();
-    if (map.getZoom() < 15) return;
+    if (map.getZoom() < 15 || !box.dataset.names) return;
     const view = map.getBounds();
     asking?.abort();
     asking = new AbortController();
-    fetch(`/desk/names?bbox=${view.toBBoxString()}`, { signal: asking.signal }).then((answer) => answer.ok ? answer.json() : []).then((found) => {
+    fetch(`${box.dataset.names}?bbox=${view.toBBoxString()}`, { signal: asking.signal }).then((answer) => answer.ok ? answer.json() : []).then((found) => {
       const taken = [];
       for (const label of found) {
         const at = map.latLngToContainerPoint([label.lat, label.lng]);
@@ -181,6 +184,7 @@
   // The case that is open already is not fetched again: what was typed meanwhile would be lost.
   document.addEventListener("htmx:beforeRequest", (event) => {
     const item = event.target.closest?.(".item");
+    if (item && home === "/unit" && narrow.matches) { event.preventDefault(); location.href = item.href; return; }
     if (!item || !by("form", detail) || by("article.case", detail)?.dataset.number !== item.dataset.number) return;
     event.preventDefault();
     intoView();
@@ -232,6 +236,26 @@
     toggle.addEventListener("change", () => localStorage.setItem("keys", toggle.checked ? "on" : "off"));
   }
   const focus = (selector) => { const found = by(selector); if (found) { found.focus(); found.select?.(); } return Boolean(found); };
+  // Opens the form of a step and goes into it; a step that is not on offer does nothing.
+  function openStep(...actions) {
+    const step = actions.map((action) => by(`details.step[data-action="${action}"]`, detail)).find(Boolean);
+    if (!step) return;
+    for (let part = step; part; part = part.parentElement?.closest("details")) part.open = true;
+    step.scrollIntoView({ block: "nearest" });
+    by("form :is(textarea, select, input:not([type=hidden])), form button", step)?.focus();
+  }
+  const press = (...actions) => {
+    const step = actions.map((action) => by(`details.step[data-action="${action}"] form`, detail)).find(Boolean);
+    step?.requestSubmit();
+  };
+  const UNIT_KEYS = {
+    s: () => (by(".pick:checked") ? by("#many").requestSubmit() : press("sign", "share_sign")),
+    x: () => by(".pick", currentItem()?.parentElement)?.click(),
+    r: () => openStep("reply", "share_reply", "supervise_reply"),
+    e: () => openStep("extend_ask"),
+    b: () => openStep("return", "share_return"),
+    n: () => openStep("note"),
+  };
   const KEYS = {
     j: () => move(1),
     k: () => move(-1),
@@ -245,11 +269,19 @@
     1: () => choose("spot-1"),
     2: () => choose("spot-2"),
     3: () => choose("spot-3"),
+    ...(home === "/unit" ? UNIT_KEYS : {}),
   };
   document.addEventListener("keydown", (event) => {
     const field = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
     if (event.key === "Escape" && field) { field.blur(); return; }
     if (field || help?.open || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !enabled()) return;
+    if (event.key === "Enter" && home === "/unit") {
+      // A link or button under the focus does what it says.
+      if (event.target.closest("a:not(.item), button, summary")) return;
+      const item = event.target.closest(".item") || currentItem();
+      if (item) { event.preventDefault(); location.href = item.href; }
+      return;
+    }
     if (event.key === "Enter" && event.target.closest(".item")) { setTimeout(() => focus("#save input, #save select"), 300); return; }
     const act = KEYS[event.key];
     if (act) { event.preventDefault(); act(); }

@@ -121,7 +121,7 @@ def test_a_second_click_signs_once(signed_in: SignIn, send: Send) -> None:
 def test_each_step_says_what_it_does_to_the_clocks(signed_in: SignIn, send: Send) -> None:
     number = send()
     page = signed_in("streets").get(f"/unit/{number}?lang=en").text
-    effects = re.search(r"/sign\".*?class=\"effects\">(.*?)</p>", page, re.DOTALL)
+    effects = re.search(r"/sign\".*?class=\"effects\"[^>]*>(.*?)</div>", page, re.DOTALL)
     assert effects
     assert "“to be signed for” stops" in effects[1]
     assert "“to be answered” goes on" in effects[1], "signing late gains nothing"
