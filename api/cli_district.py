@@ -101,7 +101,7 @@ def list_jobs() -> None:
             f"{job.moved:,}",
             job.asked_by,
             f"{job.created_at:%Y-%m-%d %H:%M} UTC",
-            job.error or "",
+            job.error["message"].format_map(job.error["params"]) if job.error else "",
         )
     console.print(table)
 

@@ -137,6 +137,7 @@ ACTIONS: Mapping[str, str] = _Words(
         "withdraw": N_("Withdrawn"),
         "note": N_("Note added"),
         "overdue": N_("Overdue"),
+        "escalated": N_("Escalated"),
         "rate": N_("Rated by the resident"),
         "rework": N_("Not solved, sent back"),
         "add_unit": N_("Unit added"),

@@ -73,7 +73,8 @@ class Progress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    error: str | None
+    #: Why it failed: an English msgid and its parameters.
+    error: Mapping[str, Any] | None
 
     @property
     def share(self) -> float:
@@ -127,7 +128,8 @@ def work(session: Session, book: Rulebook, *, at: datetime, size: int = 2000) ->
         if revision(session, book.district) != book.revision:
             book = read_rulebook(session, book.district)
     except Invalid as error:
-        job.state, job.finished_at, job.error = "failed", at, str(error)
+        job.state, job.finished_at = "failed", at
+        job.error = {"message": error.message, "params": dict(error.params)}
         return _progress(job)
     if job.total is None:
         job.total = running(session, book.district)

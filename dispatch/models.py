@@ -576,8 +576,8 @@ class Job(Base):
     not_before: Mapped[datetime] = mapped_column(Instant)
     started_at: Mapped[datetime | None] = mapped_column(Instant)
     finished_at: Mapped[datetime | None] = mapped_column(Instant)
-    #: Why it failed, in words with parameters.
-    error: Mapped[str | None]
+    #: Why it failed: a message and its parameters.
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
 
 class CalendarNotice(Base):

@@ -262,7 +262,8 @@ def test_rules_that_cannot_be_read_fail_the_job_with_the_reason(book: Rulebook) 
         )
     done = slice_of(book)
     assert done is not None
-    assert (done.state, done.error) == ("failed", "soon is no limit; write 0, sd, 4wh, 5wd, 15nd or 24h.")
+    assert done.error is not None
+    assert (done.state, done.error["params"]) == ("failed", {"limit": "soon"})
     assert slice_of(book) is None
 
 

@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("not_before", _INSTANT, nullable=False),
         sa.Column("started_at", _INSTANT, nullable=True),
         sa.Column("finished_at", _INSTANT, nullable=True),
-        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name=op.f("ck_job_state")),
         sa.CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name=op.f("ck_job_finished")),
         sa.PrimaryKeyConstraint("district_code", "id", name=op.f("pk_job")),
