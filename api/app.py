@@ -27,6 +27,9 @@ from core.errors import WanggeError
 PAGES = (
     "api.pages.public",
     "api.pages.matter",
+    "api.pages.apply",
+    "api.pages.counter",
+    "api.pages.window",
     "api.pages.session",
     "api.pages.desk",
     "api.pages.unit",
@@ -35,10 +38,11 @@ PAGES = (
     "api.pages.appointments",
     "api.pages.map",
     "api.pages.accounts",
+    "api.pages.jobs",
     "api.pages.items",
 )
 #: For programs: cookie sessions need the CSRF header, tokens do not.
-ROUTES = ("api.routes.v1", "api.routes.appointments", "api.routes.cases", "api.routes.items", "api.routes.docs", "api.routes.tiles")
+ROUTES = ("api.routes.v1", "api.routes.appointments", "api.routes.cases", "api.routes.items", "api.routes.jobs", "api.routes.docs", "api.routes.tiles")
 
 health = APIRouter(include_in_schema=False)
 

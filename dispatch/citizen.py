@@ -54,12 +54,40 @@ TOLD: Mapping[str, tuple[str, ...]] = {
     "hand_over": ("service",),
     "withdraw": ("reason",),
     "add": ("note", "photos"),
+    "submit": (),
+    "pre_review": (),
+    "notice": ("unclear",),
+    "supply": (),
+    "hand_in": ("materials",),
+    "reuse": ("materials",),
+    "accept": (),
+    "accept_gaps": (),
+    "accept_deemed": (),
+    "done_at_once": (),
+    "refuse_acceptance": ("where_to_turn", "reason"),
+    "lapse": (),
+    "reassign": ("unit",),
+    "survey_call": ("survey_at",),
+    "survey_move": ("survey_at",),
+    "survey_record": (),
+    "material_wrong": (),
+    "hand_up": ("level",),
+    "hand_back": ("handover_decision",),
+    "grant": (),
+    "deny": ("reason",),
+    "denial_agree": (),
+    "deliver": (),
+    "choose_pickup": (),
+    "record_fee": ("fee_amount",),
+    "register": ("unit",),
+    "reply_at_once": (),
+    "file": (),
 }
 #: Steps whose words are told only where the person said them.
 _OWN_WORDS = frozenset({"callback", "rework", "rate", "withdraw"})
-_WORDS = ("reason", "note")
+_WORDS = ("reason", "note", "unclear")
 #: Steps that carry an answer to the person.
-_ANSWERS = frozenset({"reply", "answer_merged"})
+_ANSWERS = frozenset({"reply", "answer_merged", "reply_at_once"})
 #: Level of a deadline at which it has run out.
 _OVERDUE = 3
 

@@ -35,16 +35,19 @@ STATIC = _API / "static"
 #: Address, word and the roles that see it (None: everybody).
 NAV = (
     ("/", i18n.N_("Report a matter"), None),
+    ("/apply", i18n.N_("Apply online"), None),
     ("/progress", i18n.N_("Look up progress"), None),
     ("/items", i18n.N_("Services"), None),
     ("/appointments", i18n.N_("Book an appointment"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
+    ("/window", i18n.N_("Window"), ("operator", "grid_worker")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),
     ("/cases", i18n.N_("Cases"), ("supervisor", "official", "grid_worker")),
     ("/window/appointments", i18n.N_("Appointments"), ("operator", "unit", "grid_worker")),
     ("/map", i18n.N_("Map"), ("operator", "supervisor", "official", "unit", "grid_worker")),
     ("/accounts", i18n.N_("Accounts"), ("admin",)),
+    ("/admin/jobs", i18n.N_("Background jobs"), ("admin",)),
 )
 
 

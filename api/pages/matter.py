@@ -16,20 +16,23 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import deps, security, wiring
+from api import deps, item_words, security, wiring
 from api.deps import Now
 from api.errors import sentence, status_of
-from api.i18n import N_, say
-from api.pages import go, page
+from api.i18n import say
+from api.pages import filing, go, page
+from api.pages.telling import CHECKED, EVENTS, HEADS, NEXT, OPENED, RUNGS
 from api.photos import Photo, read_photo, store
-from api.wording import CLOCKS, named
+from api.wording import CLOCKS, moment_words, named
 from core.actor import citizen, system
 from core.db import acting_as, pin_case, snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from core.ids import is_checked
 from dispatch import attachments, cases, sheet
 from dispatch.citizen import Event, Story, story
-from dispatch.fields import PAUSE_REASONS, SATISFACTION, SERVICES
+from dispatch.fields import FIELDS, PAUSE_REASONS, SATISFACTION, SERVICES
+from dispatch.items import filed as archive
+from dispatch.items.application_models import InformationRequest
 from dispatch.numbers import access_code, access_hash, spoken
 from dispatch.rulebook import Rulebook
 
@@ -43,85 +46,6 @@ MOST_LOOKUPS, MOST_CODES, MOST_ADDED = 60, 10, 20
 MOST_PHOTOS = 3
 _LONGEST = 2000
 
-#: State → where the matter stands, in one plain sentence.
-HEADS: Mapping[str, str] = {
-    "received": N_("We have it and are finding out who is responsible"),
-    "dispatched": N_("It is with the responsible unit, which has to sign for it"),
-    "signed": N_("It is being worked on"),
-    "paused": N_("It is waiting; the time stands still meanwhile"),
-    "parked": N_("It cannot be solved now; it will be looked at again"),
-    "disputed": N_("It is being decided which unit is responsible"),
-    "merged": N_("It is handled together with another report of the same matter"),
-    "replied": N_("It is answered"),
-    "closed": N_("It is finished"),
-    "refused": N_("It was not taken"),
-    "withdrawn": N_("You took it back"),
-    "handed_over": N_("It was handed to the emergency services"),
-}
-#: State → what happens next: a sentence and the clock that says until when.
-NEXT: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "received": (
-        (N_("Somebody reads it and sends it to the responsible unit, at the latest"), "dispatch"),
-        (N_("You get an answer, at the latest"), "reply"),
-    ),
-    "dispatched": (
-        (N_("The unit signs for it, at the latest"), "sign"),
-        (N_("You get an answer, at the latest"), "reply"),
-    ),
-    "signed": ((N_("You get an answer, at the latest"), "reply"),),
-    "paused": ((N_("It goes on, at the latest"), "pause"),),
-    "parked": ((N_("Somebody looks again, at the latest"), "review"),),
-    "disputed": (
-        (N_("It is decided who is responsible, at the latest"), "arbitrate"),
-        (N_("You get an answer, at the latest"), "reply"),
-    ),
-    "merged": ((N_("You get an answer of your own, at the latest"), "reply"),),
-    "replied": ((N_("You can say whether it is solved; otherwise you are asked, at the latest"), "callback"),),
-}
-#: Action → what happened: without and with what may be told beside it.
-EVENTS: Mapping[str, tuple[str, str]] = {
-    "receive": (N_("It arrived"), ""),
-    "dispatch": (N_("It was sent to the responsible unit"), N_("It was sent to {unit}")),
-    "redispatch": (N_("It was sent to another unit"), N_("It was sent to another unit: {unit}")),
-    "rise": (N_("It was passed to the next level"), N_("It was passed to the next level: {unit}")),
-    "arbitrate": (N_("It was decided which unit is responsible"), N_("It was decided that {unit} is responsible")),
-    "dispute": (N_("Units do not agree who is responsible; this is being decided"), ""),
-    "return": (N_("The unit said that it is not responsible; another one is being found"), ""),
-    "sign": (N_("The unit signed for it"), ""),
-    "extend_grant": (N_("More time was granted"), N_("More time was granted, until {due_at}")),
-    "pause_grant": (N_("The time stands still"), N_("The time stands still: {reason_code}")),
-    "resume": (N_("Work went on"), ""),
-    "park_grant": (N_("It cannot be solved now and will be looked at again"), ""),
-    "park_on": (N_("Looked at again; it still cannot be solved"), ""),
-    "take_up": (N_("It was taken up again"), ""),
-    "merge": (N_("Another report of the same matter is handled together with it"), ""),
-    "unmerge": (N_("It is handled by itself again"), ""),
-    "supervise": (N_("Supervision demanded that it be settled"), ""),
-    "supervise_close": (N_("Supervision looked at the answer of the unit and was content"), ""),
-    "overdue": (N_("A limit ran out"), N_("A limit ran out ({clock}); {rung} was told")),
-    "reply": (N_("It was answered"), ""),
-    "answer_merged": (N_("It was answered"), ""),
-    "check": (N_("Somebody looked at the place"), N_("Somebody looked at the place: {checked}")),
-    "callback": (N_("You were asked"), N_("You were asked: {satisfaction}")),
-    "rework": (N_("Not solved: it is done again"), ""),
-    "rate": (N_("You rated the answer"), N_("You rated the answer: {satisfaction}")),
-    "close": (N_("It was closed"), ""),
-    "reopen": (N_("It was taken up anew"), ""),
-    "refuse": (N_("It was not taken"), ""),
-    "hand_over": (N_("It was handed to the emergency services"), N_("It was handed to: {service}")),
-    "withdraw": (N_("You took it back"), ""),
-    "add": (N_("You added something"), ""),
-}
-#: Rung of the ladder → who was told that a limit ran out.
-RUNGS: Mapping[str, str] = {
-    "unit_head": N_("the head of the unit"),
-    "centre": N_("the district centre"),
-    "supervision": N_("supervision"),
-}
-_CHECKED: Mapping[str, str] = {"pass": N_("it is done"), "fail": N_("it is not done yet")}
-#: What was opened, as the person concerned calls it.
-OPENED: Mapping[str, str] = {"name": N_("your name"), "phone": N_("your telephone")}
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -130,6 +54,9 @@ class Seen:
     matter: sheet.Progress
     #: None where the code was not shown.
     story: Story | None
+    #: What an application consists of, and what was asked for, where it is one.
+    filed: archive.Filed | None = None
+    asked: InformationRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +192,58 @@ def add(
     return go(f"/progress/{own.matter.number}?done=add")
 
 
+@router.post("/progress/{number}/material")
+def material(request: Request, number: str, at: Now, posted: filing.Form) -> Response:
+    """Hand in one material of an application, with its files; one that was owed is settled by it."""
+    own = _own(request, number, at=at)
+    deps.throttle(request, "add", own.matter.number, most=MOST_ADDED)
+    code = posted.text("code", most=40)
+    try:
+        stored = _material_files(own, code, posted)
+        with transaction(citizen(deps.district())) as session:
+            pin_case(session, own.matter.id)
+            for one in stored:
+                archive.attach(session, own.matter.id, code, one, at=at)
+            version = own.matter.version
+            fields = {"materials": [code]}
+            book = wiring.rulebook()
+            cases.act(session, book, own.matter.id, "hand_in", expected_version=version, at=at, fields=fields)
+    except (Conflict, Invalid) as error:
+        return shown(request, number, at=at, error=error)
+    return go(f"/progress/{own.matter.number}?done=hand_in#h-materials")
+
+
+def _material_files(own: Seen, code: str, posted: filing.Posted) -> list[archive.Upload]:
+    """Return the stored files of a material that the application asks for; raises Invalid."""
+    if own.filed is None or code not in {one.code for one in own.filed.materials}:
+        raise Invalid("Choose the material that you hand in.", field="code")
+    sent = posted.files.get("file", [])
+    if not sent:
+        raise Invalid("Choose a photo or a PDF of it.", field="file")
+    return [filing.keep(name, data).upload for name, data in sent]
+
+
+@router.post("/progress/{number}/supply")
+def supply(
+    request: Request, number: str, at: Now, *, version: Annotated[int, Form()], wanted: Annotated[str, Form()] = ""
+) -> Response:
+    """Say that everything is handed in, or make clear what is asked for."""
+    own = _own(request, number, at=at)
+    words = wanted.strip()[:_LONGEST]
+    fields = {"wanted": words} if own.asked else {}
+    return _step(request, own.matter, "supply", version=version, at=at, fields=fields)
+
+
+@router.post("/progress/{number}/pickup")
+def pickup(
+    request: Request, number: str, at: Now, *, version: Annotated[int, Form()], place: Annotated[str, Form()] = ""
+) -> Response:
+    """Choose another place to fetch the result."""
+    own = _own(request, number, at=at)
+    fields = {"pickup_place": place.strip()[:40]}
+    return _step(request, own.matter, "choose_pickup", version=version, at=at, fields=fields)
+
+
 def _added_already(own: Seen, words: str) -> bool:
     last = own.story.events[-1] if own.story and own.story.events else None
     return last is not None and last.action == "add" and last.words == words
@@ -372,6 +351,9 @@ def shown(
         done=done if done in EVENTS and request.method == "GET" else "",
         matter=seen.matter,
         story=seen.story,
+        filed=seen.filed,
+        asked=seen.asked,
+        words=item_words,
         head=say(HEADS.get(seen.matter.state, "")),
         coming=coming(seen),
         lines=lines(seen, book),
@@ -400,21 +382,25 @@ def late(seen: Seen) -> str:
     if seen.story is None or not any(clock.over and not clock.held for clock in seen.story.running.values()):
         return ""
     told = [event.facts.get("rung") for event in seen.story.events if event.action == "overdue"]
-    return named(told[-1], RUNGS) if told and told[-1] else say("nobody yet; this happens within minutes")
+    return named(told[-1], RUNGS) if told and told[-1] else say("the head of the responsible unit, within minutes")
 
 
 def lines(seen: Seen, book: Rulebook) -> tuple[Line, ...]:
     """Return what happened, oldest first, in plain words."""
     if seen.story is None:
         return tuple(Line(say(EVENTS[s.action][0]), s.at) for s in seen.matter.steps if s.action in EVENTS)
-    return tuple(_line(event, book) for event in seen.story.events if event.action in EVENTS)
+    names = {one.code: one.name for one in seen.filed.materials} if seen.filed else {}
+    return tuple(_line(event, book, names) for event in seen.story.events if event.action in EVENTS)
 
 
-def _line(event: Event, book: Rulebook) -> Line:
+def _line(event: Event, book: Rulebook, materials: Mapping[str, str]) -> Line:
     bare, filled = EVENTS[event.action]
     words: dict[str, str] = {}
     for name, value in event.facts.items():
-        words[name] = _fact(name, value, book)
+        if name == "materials":
+            words[name] = "、".join(materials.get(str(code), str(code)) for code in value)
+        else:
+            words[name] = _fact(name, value, book)
     try:
         said = say(filled, **words) if filled and words else say(bare)
     except KeyError:
@@ -424,22 +410,21 @@ def _line(event: Event, book: Rulebook) -> Line:
 
 def _fact(name: str, value: Any, book: Rulebook) -> str:
     """Return a told member of a log entry in words."""
-    from api.wording import moment_words
-
     code = str(value)
     if name == "unit":
         return book.unit_name(code)
-    if name == "due_at":
+    if name in ("due_at", "survey_at"):
         return moment_words(datetime.fromisoformat(code), now=wiring.now())
     tables: Mapping[str, Mapping[str, str]] = {
         "reason_code": PAUSE_REASONS,
         "clock": CLOCKS,
         "rung": RUNGS,
-        "checked": _CHECKED,
+        "checked": CHECKED,
         "service": SERVICES,
         "satisfaction": SATISFACTION,
     }
-    return named(code, tables.get(name, {}))
+    choices = FIELDS[name].choices if name in FIELDS else {}
+    return named(code, tables.get(name, choices))
 
 
 def _seen(request: Request, number: str, *, at: datetime) -> Seen:
@@ -455,7 +440,10 @@ def _seen(request: Request, number: str, *, at: datetime) -> Seen:
     if not own:
         return Seen(matter, None)
     with snapshot(citizen(deps.district())) as session:
-        return Seen(matter, story(session, wiring.rulebook(), matter.id, at=at))
+        told = story(session, wiring.rulebook(), matter.id, at=at)
+        filed = archive.filed(session, matter.id) if matter.process == "service_item" else None
+        asked = archive.request(session, matter.id) if matter.process == "information" else None
+    return Seen(matter, told, filed, asked)
 
 
 def _shown(request: Request) -> str | None:

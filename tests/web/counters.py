@@ -1,0 +1,64 @@
+"""The shipped service items in the tiny district, and people who apply there; for tests of web and window.
+
+Everything here is invented; identity numbers have a sound check character and belong to nobody.
+"""
+
+import io
+import re
+from datetime import datetime
+
+from PIL import Image
+from starlette.testclient import TestClient
+
+from api import wiring
+from core.db import transaction
+from core.ids import new_id
+from dispatch.calendar import china_time
+from dispatch.items import catalogue, lists
+from dispatch.items.identity import card_check
+from dispatch.items.reading import default_files, read_yaml
+from dispatch.items.roles import Units
+from tests import tiny
+from tests.builders import program
+from tests.web.conftest import csrf
+
+
+def publish(at: datetime) -> None:
+    """Publish the shipped items and lists in the tiny district, unless they are there."""
+    wiring.forget()
+    with transaction(program(tiny.DISTRICT)) as session:
+        units = Units(wiring.rulebook(tiny.DISTRICT).units)
+        if catalogue.listing(session, catalogue.Filter(), day=china_time(at).date()).total < 40:
+            catalogue.load(session, read_yaml(default_files()), units=units, at=at)
+            lists.load(session, lists.read_lists(lists.DEFAULT))
+
+
+def card(running: int = 7) -> str:
+    """Return an identity number that nobody has: born in 1960 in a district that does not exist."""
+    digits = f"99020019600101{running:03d}"
+    return digits + card_check(digits)
+
+
+def picture(shade: int = 120) -> bytes:
+    """Return a small photo."""
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), (shade, 200, 90)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def fill(client: TestClient, code: str, **fields: object) -> dict[str, object]:
+    """Return the form of an item filled in as a careful person would; `fields` replaces what is named."""
+    page = client.get(f"/apply/{code}").text
+    form: dict[str, object] = {
+        "csrf_token": csrf(client),
+        "key": str(new_id()),
+        "seen": re.search(r'name="seen" value="(\d+)"', page)[1],  # type: ignore[index]  # the form has it
+        "kind": "person",
+        "name": "王小试",
+        "phone": "13800138000",
+        "id_number": card(),
+        "town": tiny.WEST,
+        "met": re.findall(r'name="met" value="(\d+)"', page),
+        "pickup": (re.findall(r'name="pickup" value="([^"]+)"', page) or [""])[0],
+    }
+    return form | fields
