@@ -6,7 +6,7 @@ What a sheet says itself is Chinese data and stays so; templates mark it as such
 from collections.abc import Mapping
 from typing import Any
 
-from api.i18n import N_, say
+from api.i18n import LANGUAGE, N_, say
 from dispatch.items.compare import Difference
 from dispatch.limits import Limit
 
@@ -76,7 +76,8 @@ def limit_words(written: str) -> str:
     if not written:
         return "—"
     limit = Limit.parse(written)
-    return say(limit.words, count=limit.amount)
+    said = say(limit.words, count=limit.amount)
+    return said.removesuffix("s") if limit.amount == 1 and LANGUAGE.get() == "en" else said
 
 
 def side(difference: Difference, value: Any) -> tuple[str, bool]:

@@ -24,6 +24,16 @@ _UNITS: Final = (
     ("RS", "云河区人社局", "department"),
     ("SJ", "云河区市场监管局", "department"),
     ("WJ", "云河区卫生健康局", "department"),
+    ("MZ", "云河区民政局", "department"),
+    ("GA", "云河区公安分局", "department"),
+    ("YB", "云河区医疗保障局", "department"),
+    ("CL", "云河区残疾人联合会", "department"),
+    ("TY", "云河区退役军人事务局", "department"),
+    ("ZR", "云河区自然资源局", "department"),
+    ("SW", "云河区水务局", "department"),
+    ("NY", "云河区农业农村局", "department"),
+    ("SF", "云河区司法局", "department"),
+    ("YJ", "云河区应急管理局", "department"),
     ("LD", "云河区应急联动中心", "emergency"),
 )
 #: Category path → unit.
