@@ -209,8 +209,8 @@ SHARE_STATES: Mapping[str, str] = {
 PLEAS: Mapping[str, str] = {"extension": N_("Extension"), "pause": N_("Pause"), "park": N_("Parking")}
 PLEA_STATES: Mapping[str, str] = {
     "asked": N_("Waits for a decision"),
-    "granted": N_("Granted"),
-    "refused": N_("Refused"),
+    "granted": N_("Request granted"),
+    "refused": N_("Request refused"),
     "lapsed": N_("Lapsed undecided"),
 }
 ORDER_STATES: Mapping[str, str] = {

@@ -223,6 +223,7 @@ FIELDS: Mapping[str, Field] = _named(
             needed_if=("solved", ("partly", "no")),
         ),
         Field("photos", "photos", N_("Photos")),
+        Field("done", "long", N_("What was done")),
         Field("checked", "choice", N_("Is it done?"), {"pass": N_("Done"), "fail": N_("Not done")}),
         Field("satisfaction", "satisfaction", N_("Satisfaction"), SATISFACTION),
         Field("service", "choice", N_("Service"), SERVICES),
@@ -234,7 +235,7 @@ FIELDS: Mapping[str, Field] = _named(
         Field(
             "document", "text", N_("Evidence"), most=500, help=N_("Document and its number, or what the photos show.")
         ),
-        Field("demand", "long", N_("Order"), most=1000),
+        Field("demand", "long", N_("What is ordered"), most=1000),
         Field("supervise_answer", "long", N_("Answer to the order")),
         Field("main", "number", N_("Number of the main case")),
         Field("category", "category", N_("Category")),
