@@ -81,12 +81,12 @@ def ladder_of(rows: Sequence[Any]) -> Ladder:
     for row in rows:
         told = str(row.get("told", "")) if isinstance(row, dict) else ""
         if told not in TOLD:
-            _refuse(row, "A rung of the ladder tells one of unit_head, centre and supervision.")
+            _refuse(row, N_("A rung of the ladder tells one of unit_head, centre and supervision."))
         if rungs and order.index(told) <= order.index(rungs[-1].told):
-            _refuse(row, "The rungs of the ladder must rise: unit_head, centre, supervision.")
+            _refuse(row, N_("The rungs of the ladder must rise: unit_head, centre, supervision."))
         after = Limit.parse(str(row.get("after", "")))
         if not rungs and str(after) != "0":
-            _refuse(row, "The first rung of the ladder is told at the expiry: after must be 0.")
+            _refuse(row, N_("The first rung of the ladder is told at the expiry: after must be 0."))
         rungs.append(Rung(told, after))
     if not rungs or rungs[-1].told == "unit_head":
         raise Invalid("A ladder needs the district centre or supervision: somebody above the unit must learn of it.")

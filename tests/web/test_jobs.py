@@ -1,5 +1,7 @@
 """The administrator's background jobs, on the page and in the API."""
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -9,9 +11,9 @@ from core.db import transaction
 from dispatch import jobs
 from tests import tiny
 from tests.builders import program
-from tests.web.conftest import SignIn
 
 pytestmark = pytest.mark.web
+SignIn = Callable[[str], TestClient]
 
 
 @pytest.fixture
