@@ -90,7 +90,8 @@ def desk(request: Request, session: Read, actor: Supervisor, at: Now) -> Respons
     """Show the boxes with their counts, the cases of the chosen one, and lateness by unit."""
     del actor
     book, span = wiring.rulebook(), _span(request, at)
-    counts = honesty.counts(session, at=at)
+    by_rung = honesty.by_rung(session, at=at)
+    counts = honesty.counts(session) | {honesty.OVERDUE: sum(by_rung.values())}
     first = next((name for name in BOXES if counts[name]), "disputed")
     box, rung = request.query_params.get("box", "") or first, _rung(request)
     unit = request.query_params.get("late")
@@ -103,7 +104,7 @@ def desk(request: Request, session: Read, actor: Supervisor, at: Now) -> Respons
         box=box,
         rung=rung,
         rungs=RUNGS,
-        by_rung=honesty.by_rung(session, at=at),
+        by_rung=by_rung,
         pleas=PLEAS,
         listed=honesty.watched(session, box, at=at, rung=rung),
         most=honesty.MOST,
