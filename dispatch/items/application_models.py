@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base
+from dispatch.items.models import ItemVersion
 from grid.models import Instant
 
 
@@ -28,7 +29,7 @@ class Application(Base):
         _of_case(),
         ForeignKeyConstraint(
             ["district_code", "item_code", "item_version"],
-            ["item_version.district_code", "item_version.item_code", "item_version.version"],
+            [f"{ItemVersion.__tablename__}.{column}" for column in ("district_code", "item_code", "version")],
         ),
         CheckConstraint("applicant_kind IN ('person', 'organisation')", name="applicant_kind"),
         CheckConstraint("outcome IN ('granted', 'denied')", name="outcome"),
