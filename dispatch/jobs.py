@@ -27,7 +27,7 @@ from dispatch.words import N_
 KINDS: Mapping[str, str] = {"recompute": N_("Reckon deadlines anew")}
 #: State → word for people.
 STATES: Mapping[str, str] = {
-    "queued": N_("Waiting"),
+    "queued": N_("Queued"),
     "running": N_("Running"),
     "done": N_("Done"),
     "failed": N_("Failed"),

@@ -29,7 +29,7 @@ def admin(signed_in: SignIn) -> TestClient:
 def test_administrator_asks_for_a_job_sees_its_progress_and_stops_it(admin: TestClient) -> None:
     assert admin.post("/admin/jobs").status_code == 303
     shown = admin.get("/admin/jobs").text
-    assert "等待" in shown
+    assert "排队中" in shown
     assert "hx-trigger" in shown, "the page looks again while something runs"
     job = admin.get("/api/v1/jobs").json()[0]
     assert (job["state"], job["done"], job["total"]) == ("queued", 0, None)
