@@ -43,6 +43,7 @@ COMMUNITY, OFFICE, CENTRE, STREETS, WATER = "W-C", "W-T", "W-Z", "W-D1", "W-D2"
 UNITS = (COMMUNITY, OFFICE, CENTRE, STREETS, WATER)
 #: Category → its unit; those that begin with 30 are checked on site before they are closed.
 CATEGORIES = {"10": STREETS, "20": WATER, "30": COMMUNITY}
+KINDS = ("complaint", "enquiry", "praise")
 _LNG, _LAT = 113.1, 23.0
 #: States in which a case waits on a desk, with or without a unit.
 DESK = frozenset({"received", "disputed"})
@@ -327,12 +328,16 @@ _TABLES = {
 }
 
 
-def look(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Facts]:
-    """Return every row of some cases, in the order of the ids; nine reads whatever their number."""
+def look(session: Session, ids: Sequence[uuid.UUID], *, only: Iterable[str] = _TABLES) -> dict[uuid.UUID, Facts]:
+    """Return every row of some cases, in the order of the ids; nine reads whatever their number.
+
+    only: the members of Facts to fill.
+    """
     known = {"d": DISTRICT, "ids": list(ids)}
     cases = rows(session, "SELECT * FROM cases WHERE district_code = :d AND id = ANY (:ids)", **known)
     found = {case["id"]: Facts(case) for case in cases}
-    for name, (table, order) in _TABLES.items():
+    for name in only:
+        table, order = _TABLES[name]
         sql = f"SELECT * FROM {table} WHERE district_code = :d AND case_id = ANY (:ids) ORDER BY {order}"
         for key, group in groupby(rows(session, sql, **known), key=lambda row: row["case_id"]):
             getattr(found[key], name).extend(group)
