@@ -47,8 +47,10 @@ class Change:
     #: Outbox topics with their payloads.
     topics: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     clocks_touched: bool = False
-    #: A second action in the same save, with its fields.
+    #: A further action in the same save, with its fields.
     follow_with: tuple[str, dict[str, Any]] | None = None
+    #: The state that the step leads to.
+    target: str = ""
     #: The share that the step is about, where it is not the lead's.
     share: Assignment | None = None
     #: Limits that the person or a plea sets instead of the table, by clock.
@@ -209,11 +211,12 @@ def _remeasure(change: Change) -> None:
     change.clocks_touched |= bool(changed)
 
 
-def assign_to(change: Change, unit: object, *, again: bool) -> None:
+def assign_to(change: Change, unit: object, *, again: bool, signed: bool = False) -> None:
     """Give the case to a lead unit: the shares before it have ended; running clocks of the unit measure the new one.
 
-    again: the case was with a unit already. Raises Invalid for an unknown unit and for the one that has it, Conflict
-    where the unit has returned the case before (units playing it to each other 踢皮球) and no arbiter decides.
+    again: the case was with a unit already. signed: the unit has it in hand at once. Raises Invalid for an unknown unit
+    and for the one that has it, Conflict where the unit has returned the case before (units playing it to each other
+    踢皮球) and no arbiter decides.
     """
     case, book = change.case, change.book
     code = book.checked_unit(unit)
@@ -240,12 +243,14 @@ def assign_to(change: Change, unit: object, *, again: bool) -> None:
                 "case_id": case.id,
                 "unit_code": code,
                 "share": "lead",
-                "state": "sent",
+                "state": "signed" if signed else "sent",
+                "signed_at": change.at if signed else None,
                 "why": why,
                 "created_at": change.at,
             }
         ],
     )
+    change.look.forget_shares()
     change.data |= {"unit": code, "from_unit": case.unit_code, "why": why}
     case.unit_code = code
     if code not in case.unit_codes:
@@ -343,11 +348,13 @@ def _return(change: Change) -> None:
 
 
 def _reply(change: Change) -> None:
-    change.case.answer = change.fields["answer"]
+    change.case.answer = change.fields.get("answer") or change.fields["done"]
 
 
 def _rated(change: Change) -> None:
-    change.case.satisfaction = int(change.fields["satisfaction"])
+    # A patrol event has no citizen who says so.
+    if change.fields.get("satisfaction"):
+        change.case.satisfaction = int(change.fields["satisfaction"])
 
 
 def _reopen(change: Change) -> None:
@@ -363,6 +370,7 @@ HANDLERS: Mapping[str, Callable[[Change], None]] = {
     "redispatch": lambda change: assign_to(change, change.fields["unit"], again=True),
     "return": _return,
     "reply": _reply,
+    "settle": _reply,
     "callback": _rated,
     "rework": _rated,
     "rate": _rated,

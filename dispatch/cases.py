@@ -34,6 +34,8 @@ from dispatch.rulebook import Rulebook
 #: Clocks of single shares and owed materials; they start and stop with those.
 _SHARE_CLOCKS = ("share_sign", "share_reply", "debt")
 _GUARDS = {**GUARDS, **ITEM_GUARDS}
+#: What follows from an action of anybody is the program's own, and is logged as such.
+_BY_ITSELF = ("skip",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,10 @@ def act(
     look = Look(session, book, case, book.process(case.process, case.process_version), actor, at)
     change = Change(session, book, case, actor, at, checked_times(happened_at, at), look, dict(fields or {}))
     _take(change, action)
-    following = change.follow_with
-    if following:
+    while following := change.follow_with:
         change.fields, change.follow_with = following[1], None
+        if following[0] in _BY_ITSELF:
+            change.actor = look.actor = system(book.district, "levels")
         _take(change, following[0])
     case.version += 1
     clocks_touched = change.clocks_touched
@@ -146,7 +149,7 @@ def _take(change: Change, action: str) -> None:
     change.fields = check(change.fields, needed=needed, known=known, action=action)
     _check_photos(change)
     change.data = dict(change.fields)
-    change.stops = step.stops
+    change.stops, change.target = step.stops, step.target
     find_share(change, step)
     take_part(change, step)
     handler = APPLY.get(case.process, {}).get(action) or HANDLERS.get(action) or ROADS.get(action)

@@ -235,6 +235,26 @@ def _higher_level(look: Look) -> None:
         raise Conflict("There is no level above this unit that a matter passes to.")
 
 
+def _no_unit(look: Look) -> None:
+    if look.case.unit_code:
+        raise Conflict("There is a unit on this level; it has the event.")
+
+
+def _no_check_asked(look: Look) -> None:
+    if look.asks_for("onsite"):
+        raise Conflict("Somebody else has to look before an event of this category is closed; report it as settled.")
+
+
+def _another_looks(look: Look) -> None:
+    said = look.last("reply")
+    if said is None:
+        return
+    if same_person(look.actor, said.actor_id, said.actor_name) or (
+        look.actor.unit and look.actor.unit == said.unit_code
+    ):
+        raise Forbidden("Whoever settled it does not check it.")
+
+
 def above(book: Rulebook, unit: str | None, town: str | None) -> str | None:
     """Return the unit of the next level of handling: community → town office → district centre; None at the top."""
     node = book.units.get(unit or "")
@@ -302,6 +322,9 @@ GUARDS: dict[str, Guard] = {
     "joined": _joined,
     "no_children": _no_children,
     "higher_level": _higher_level,
+    "no_unit": _no_unit,
+    "no_check_asked": _no_check_asked,
+    "another_looks": _another_looks,
     "checked_on_site": _checked_on_site,
     "shown_after": _shown_after,
 }

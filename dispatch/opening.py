@@ -79,12 +79,13 @@ class NewCase:
     category_code: str | None = None
     category_confidence: float | None = None
     place: Placed | None = None
-    #: Where it goes at once; None leaves it on the desk.
+    #: Where it goes at once; None leaves it in the first state of its process: on the desk, or with the grid worker.
     decision: Decision | None = None
     duplicate_of: uuid.UUID | None = None
     suggestions: Mapping[str, Any] | None = None
     reporter: Sealed = Sealed()
     access_hash: bytes | None = None
+    #: complaint, or patrol for what a grid worker finds.
     process: str = "complaint"
 
 
@@ -132,11 +133,13 @@ def _prepare(book: Rulebook, new: NewCase) -> _Prepared:
     state = "dispatched" if new.decision else process.initial
     unit = new.decision.unit if new.decision else None
 
-    def clock(name: str, unit: str | None) -> Clock:
+    def clock(name: str) -> Clock:
+        measured = unit if name in process.unit_clocks else None
         category = new.category_code or ""
-        return book.clock(name, unit=unit, kind=new.kind, urgency=new.urgency, category=category, start=at)
+        return book.clock(name, unit=measured, kind=new.kind, urgency=new.urgency, category=category, start=at)
 
-    clocks = [clock("sign", unit) if unit else clock("dispatch", None), clock("reply", unit)]
+    # What is dispatched at once has to be signed for instead.
+    clocks = [clock("sign" if unit and name == "dispatch" else name) for name in process.starts]
     due = nearest(clocks)
 
     values: dict[str, Any] = {"district_code": district, "case_id": case_id}

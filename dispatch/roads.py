@@ -13,7 +13,7 @@ from core.ids import new_id
 from dispatch import deadlines
 from dispatch.actions import Change, assign_to, measure_unit
 from dispatch.fields import LONGEST_PAUSE
-from dispatch.guards import above
+from dispatch.guards import above, unit_of_level
 from dispatch.limits import Limit, due
 from dispatch.models import Assignment, Case, Plea, Supervision
 from dispatch.words import N_
@@ -266,7 +266,30 @@ def _arbitrate(change: Change) -> None:
     change.case.bound = True
 
 
+#: State of a four-level process → kind of the unit that has the case there.
+LEVELS: Mapping[str, str] = {"in_community": "community", "in_town": "town_office"}
+
+
+def _to_level(change: Change) -> None:
+    """Give an event to the unit of the level that the step leads to; where there is none, the program passes it on."""
+    case, kind = change.case, LEVELS.get(change.target)
+    area = case.community_code if kind == "community" else case.town_code
+    unit = unit_of_level(change.book, kind, area) if kind and area else None
+    change.look.forget_shares()
+    if unit:
+        assign_to(change, unit, again=False, signed=True)
+        return
+    change.data["from_unit"] = case.unit_code
+    case.unit_code = None
+    measure_unit(change)
+    if kind:
+        change.follow_with = ("skip", {})
+
+
 def _rise(change: Change) -> None:
+    if change.target != "dispatched":
+        _to_level(change)
+        return
     up = above(change.book, change.case.unit_code, change.case.town_code)
     if up is None:
         raise Conflict("There is no level above this unit that a matter passes to.")
@@ -379,6 +402,8 @@ ROADS: Mapping[str, Callable[[Change], None]] = {
     "dispute": _dispute,
     "arbitrate": _arbitrate,
     "rise": _rise,
+    "overrun": _to_level,
+    "skip": _to_level,
     "merge": _merge,
     "follow": lambda change: _follow_unit(change, change.fields.get("unit")),
     "answer_merged": _answer_merged,

@@ -1,6 +1,7 @@
 """One case on its way through the side roads, for tests: take steps, have them refused whole, look at every row."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,6 +131,11 @@ class Matter:
         if self.state == "dispatched":
             self.signed(who)
         return self.take(who, "reply", **reply_fields(str(self.row["kind"]), **known))
+
+
+def settled(book: Rulebook, **settings: Any) -> Rulebook:
+    """Return the rulebook of a district that has decided otherwise."""
+    return replace(book, settings=dict(book.settings) | settings)
 
 
 def set_column(matter: Matter, **columns: Any) -> None:

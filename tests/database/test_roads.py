@@ -1,6 +1,5 @@
 """Side roads of a complaint: return, dispute, extension, pause, parking, supervision, the next level. Source: DOMAIN."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +26,7 @@ from tests.database.roads import (
     WATER,
     Matter,
     person,
+    settled,
 )
 
 pytestmark = pytest.mark.database
@@ -42,11 +42,6 @@ def book(district: tiny.Tiny) -> Rulebook:
 @pytest.fixture
 def matter(book: Rulebook) -> Matter:
     return Matter(book)
-
-
-def settled(book: Rulebook, **settings: Any) -> Rulebook:
-    """Return the rulebook of a district that has decided otherwise."""
-    return replace(book, settings=dict(book.settings) | settings)
 
 
 # Return, dispute, arbiter.
