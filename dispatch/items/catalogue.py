@@ -226,12 +226,12 @@ def applicable(session: Session, code: str, day: date, *, seen: int | None = Non
 
 
 def publish(
-    session: Session, sheet: Sheet, *, at: datetime, valid_from: date | None = None, source: str, force: bool = False
+    session: Session, sheet: Sheet, *, at: datetime, valid_from: date | None = None, source: str
 ) -> Version | None:
     """Publish a sheet as the item's next version and return it; None where the newest version says the same already.
 
     at: aware. valid_from: a day in China, by default today; only an item's first version may hold from a day that is
-    past, and none from before the version it follows. force: also where nothing changed, after a withdrawal.
+    past, and none from before the version it follows.
     Raises Invalid for such a day, Forbidden for other roles, Conflict where somebody published at the same moment.
     Writes; caller commits.
     """
@@ -240,7 +240,7 @@ def publish(
     start = valid_from or today
     newest = _one(session, sheet.code, "ORDER BY version DESC")
     if newest is not None:
-        if newest.digest == digest(sheet) and newest.withdrawn_from is None and not force:
+        if newest.digest == digest(sheet) and newest.withdrawn_from is None:
             return None
         if start < max(today, newest.valid_from):
             raise Invalid(
@@ -312,7 +312,8 @@ def load(session: Session, read: Read, *, units: Units, at: datetime, skip_bad: 
     """Publish every sheet that was read and differs from what holds, and record what towns publish otherwise.
 
     skip_bad: leave out what is at fault; otherwise one fault refuses all with Invalid. A sheet whose day is past is
-    valid from that day where the item is new, else from today. Items that no file names stay as they are.
+    valid from that day where the item is new, else from today. Items that no file names stay as they are, and so do
+    withdrawn ones of which the file says nothing new.
     Writes; caller commits.
     """
     if read.faults and not skip_bad:
@@ -321,34 +322,37 @@ def load(session: Session, read: Read, *, units: Units, at: datetime, skip_bad: 
             "Nothing was loaded: {reason} ({count} faults in all)", reason=first.sentence, count=len(read.faults)
         )
     today = china_time(at).date()
-    known = _newest_days(session, [one.sheet.code for one in read.given])
-    published, warned = [], []
+    known = _newest(session, [one.sheet.code for one in read.given])
+    published: list[str] = []
+    warned: list[Warned] = []
     for given in read.given:
         sheet, words = units.settle(given.sheet)
         warned += words
-        if publish(session, sheet, at=at, valid_from=_start(given, known, today), source=given.source):
+        before = known.get(sheet.code)
+        start = given.valid_from or today
+        if before is not None:
+            if before["withdrawn_from"] and before["digest"] == digest(sheet):
+                message = N_("{item} was withdrawn on {day} and stays so: the file says nothing new of it.")
+                warned.append(Warned(message, {"item": sheet.code, "day": before["withdrawn_from"].isoformat()}))
+                continue
+            start = max(start, today, before["valid_from"])
+        if publish(session, sheet, at=at, valid_from=start, source=given.source):
             published.append(sheet.code)
     for override in read.overrides:
         _record(session, override, at=at)
     return Loaded(published, len(read.given) - len(published), len(read.overrides), warned)
 
 
-def _start(given: Given, known: Mapping[str, date], today: date) -> date:
-    wanted = given.valid_from or today
-    before = known.get(given.sheet.code)
-    return wanted if before is None else max(wanted, today, before)
-
-
-def _newest_days(session: Session, codes: Sequence[str]) -> dict[str, date]:
-    """Return from when the newest version of each known item holds."""
+def _newest(session: Session, codes: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Return from when the newest version of each known item holds, until when, and what it says."""
     found = rows(
         session,
-        "SELECT item_code, max(valid_from) AS day FROM item_version WHERE district_code = :d"
-        " AND item_code = ANY (:codes) GROUP BY item_code",
+        "SELECT DISTINCT ON (item_code) item_code, valid_from, withdrawn_from, digest FROM item_version"
+        " WHERE district_code = :d AND item_code = ANY (:codes) ORDER BY item_code, version DESC",
         d=actor_of(session).district,
         codes=list(codes),
     )
-    return {row["item_code"]: row["day"] for row in found}
+    return {row["item_code"]: row for row in found}
 
 
 def _record(session: Session, override: Override, *, at: datetime) -> None:

@@ -142,6 +142,17 @@ def test_a_withdrawn_item_can_be_published_again_unchanged(session: Session, loa
     assert catalogue.applicable(session, CODE, TODAY).version == 2
 
 
+def test_loading_again_does_not_revive_what_was_withdrawn(
+    session: Session, loaded: catalogue.Loaded, units: Units, shipped: Read
+) -> None:
+    catalogue.withdraw(session, CODE, TODAY, at=NOW)
+    again = catalogue.load(session, shipped, units=units, at=NOW)
+    assert list(again.published) == []
+    assert any("stays so" in one.sentence for one in again.warned)
+    with pytest.raises(Conflict):
+        catalogue.applicable(session, CODE, TODAY)
+
+
 def test_an_item_that_does_not_hold_yet_cannot_be_applied_for(session: Session, loaded: catalogue.Loaded) -> None:
     with pytest.raises(Conflict, match="from 2026-01-01 on"):
         catalogue.applicable(session, CODE, date(2025, 12, 31))

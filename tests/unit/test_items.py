@@ -1,5 +1,6 @@
 """Item sheets: reading, checking, comparing; and the three lists. No database."""
 
+import csv
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from core.errors import Invalid
+from core.settings import ROOT
 from dispatch.items import lists
 from dispatch.items.compare import across, compare
 from dispatch.items.lists import Condition, Entry, judge
 from dispatch.items.parsing import surely_within
 from dispatch.items.reading import Read, default_files, read_yaml
-from dispatch.items.roles import roles
+from dispatch.items.roles import Units, roles
 from dispatch.items.sheet import Fee, Material, Sheet, digest
 from dispatch.limits import Limit
+from dispatch.rulebook import Node
 
 pytestmark = pytest.mark.unit
 
@@ -307,3 +310,20 @@ def test_an_entry_that_makes_no_sense_is_refused(tmp_path: Path, entry: str, wor
     path.write_text(f"entries:\n  - {entry}\n", encoding="utf-8")
     with pytest.raises(Invalid, match=re.escape(words)):
         lists.read_lists(path)
+
+
+def demo_districts() -> dict[str, Units]:
+    from grid.fiction_folder import _UNITS
+
+    with (ROOT / "grid" / "profiles" / "nanhai" / "units.csv").open(encoding="utf-8") as file:
+        nanhai = {row["code"]: Node(row["code"], row["name"], None, row["kind"]) for row in csv.DictReader(file)}
+    return {"nanhai": Units(nanhai), "fiction": Units({code: Node(code, name, None, k) for code, name, k in _UNITS})}
+
+
+@pytest.mark.parametrize("district", ["nanhai", "fiction"])
+def test_both_demo_districts_have_a_unit_for_every_shipped_item(shipped: list[Sheet], district: str) -> None:
+    units = demo_districts()[district]
+    settled = [units.settle(sheet) for sheet in shipped]
+    assert [one.sentence for _, warned in settled for one in warned] == []
+    assert all(units.centre != sheet.unit or sheet.by_town for sheet, _ in settled)
+    assert sum(sheet.joint_survey for sheet, _ in settled) >= 3

@@ -87,8 +87,8 @@ def test_anybody_sees_the_list_and_a_sheet(client: TestClient) -> None:
 def test_the_list_is_bounded_and_counts(client: TestClient) -> None:
     page = client.get("/items").text
     assert page.count('href="/items/SL') == catalogue.PAGE
-    assert "共 54 项" in page
-    assert "第 1 / 2 页" in page or 'rel="next"' in page
+    assert f"共 {client.get('/api/v1/items').json()['total']} 项" in page
+    assert 'rel="next"' in page
     assert client.get("/items?page=99999").status_code == 200
     assert client.get("/items?page=x").status_code == 200
 
