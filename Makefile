@@ -1,5 +1,5 @@
 # The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or 13; see README.md.
-.PHONY: demo up stop status doctor test check bench lock clean help
+.PHONY: demo up stop status doctor test stress check bench lock clean help
 .DEFAULT_GOAL := help
 PY := .venv/bin/python -P
 
@@ -7,6 +7,7 @@ help:
 	@echo "make demo    install what is missing, start everything, play complaints, say where to look"
 	@echo "make stop    stop exactly what was started here"
 	@echo "make test    every check and every test (about 15 minutes at most)"
+	@echo "make stress  kill and walk at random, the whole of it (about half an hour)"
 	@echo "make check   the fast checks only (under a minute)"
 	@echo "make bench   measure, and print ratios"
 	@echo "make doctor  look for what silently goes wrong"
@@ -45,6 +46,12 @@ test:
 	@.venv/bin/deptry . --config .ci/deptry.toml
 	@$(PY) -m mypy
 	@.venv/bin/wangge with-servers -- sh -c '$(PY) -m alembic check && exec $(PY) -m pytest -n 2 $(ARGS)'
+
+# WANGGE_SEED=<number> walks again where an earlier run found something.
+stress:
+	@./setup.sh test
+	@.venv/bin/wangge with-servers -- env WANGGE_STRESS=1 $(PY) -m pytest -s \
+	    tests/database/test_faults.py tests/database/test_stateful.py $(ARGS)
 
 bench:
 	@./setup.sh bench

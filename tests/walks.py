@@ -380,15 +380,13 @@ def _log(facts: Facts) -> Iterator[str]:
         for e in entries
         if e["action"] in ("overdue", "escalated")
     )
-    starts = Counter((c["clock"], c["due_at"].isoformat()) for c in facts.clocks)
+    # Two shares of one step are due at the same moment, each with its own announcement; and an expiry that a newer
+    # notice took back comes again when that notice is taken back.
+    due = Counter((clock["clock"], clock["due_at"]) for clock in facts.clocks)
+    names = {clock["id"]: clock["clock"] for clock in facts.clocks}
+    due += Counter((names[change["deadline_id"]], change["new_due_at"]) for change in facts.changes)
     for (clock, unit, due_at, rung), times in rungs.items():
-        # Two shares of one step are due at the same moment, each with its own announcement.
-        same = sum(
-            n
-            for (name, at), n in starts.items()
-            if name == clock and datetime.fromisoformat(at) == datetime.fromisoformat(due_at)
-        )
-        if times > max(same, 1):
+        if times > max(due[clock, datetime.fromisoformat(due_at)], 1):
             yield f"the expiry of {clock} of {unit} at {due_at} was told {rung} {times} times"
 
 
