@@ -29,7 +29,7 @@ KINDS: Mapping[str, str] = {"recompute": N_("Reckon deadlines anew")}
 STATES: Mapping[str, str] = {
     "queued": N_("Queued"),
     "running": N_("Running"),
-    "done": N_("Done"),
+    "done": N_("Finished"),
     "failed": N_("Failed"),
     "cancelled": N_("Cancelled"),
 }
