@@ -18,7 +18,7 @@ from core.db import actor_of, rows
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.calendar import china_time
 from dispatch.items.parsing import checked
-from dispatch.items.reading import MOST_ITEMS, Given, Override, Read
+from dispatch.items.reading import MOST_ITEMS, Override, Read
 from dispatch.items.roles import Units, Warned
 from dispatch.items.sheet import Sheet, digest
 from dispatch.words import N_
