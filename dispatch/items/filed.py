@@ -286,8 +286,10 @@ def known(
     with acting_as(session, system(actor.district, "reuse")):
         found = rows(session, _EARLIER, d=actor.district, i=index, since=at - timedelta(days=days), codes=list(wanted))
         form = rows(session, _FORM, d=actor.district, i=index, item=item.code)
-        if actor.role is Role.CITIZEN and not _proved(session, actor.district, index, proof):
-            raise Forbidden("Show the number and code of an earlier application to use its materials again.")
+        proved = actor.role is not Role.CITIZEN or _proved(session, actor.district, index, proof)
+    # Outside the program's scope, which an error would leave open.
+    if not proved:
+        raise Forbidden("Show the number and code of an earlier application to use its materials again.")
     return Known(_offers(found, wanted), form[0]["form"] if form else {})
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from core.actor import Role
 from core.db import snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.items import filed
@@ -503,4 +502,3 @@ def test_narrow_roles_see_an_application_only_with_its_case(book: Rulebook) -> N
         assert len(filed.filed(session, case.receipt.case_id).materials) == 3
     with snapshot(LEAD) as session:
         assert filed.queue(session) == []
-    assert LEAD.role is Role.UNIT
