@@ -5,6 +5,7 @@ Everything here is invented; identity numbers have a sound check character and b
 
 import io
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from PIL import Image
@@ -18,19 +19,32 @@ from dispatch.items import catalogue, lists
 from dispatch.items.identity import card_check
 from dispatch.items.reading import default_files, read_yaml
 from dispatch.items.roles import Units
+from dispatch.items.sheet import Parallel
 from tests import tiny
 from tests.builders import program
 from tests.web.conftest import csrf
 
+#: An item of this test's own: three units of the tiny district at once, a joint survey, a fee, a material that may lag.
+ROAD = "SL399001"
+
 
 def publish(at: datetime) -> None:
-    """Publish the shipped items and lists in the tiny district, unless they are there."""
+    """Publish the shipped items and lists in the tiny district, and `ROAD`, unless they are there."""
     wiring.forget()
     with transaction(program(tiny.DISTRICT)) as session:
         units = Units(wiring.rulebook(tiny.DISTRICT).units)
         if catalogue.listing(session, catalogue.Filter(), day=china_time(at).date()).total < 40:
             catalogue.load(session, read_yaml(default_files()), units=units, at=at)
             lists.load(session, lists.read_lists(lists.DEFAULT))
+            base = catalogue.current(session, "SL320001", china_time(at).date()).sheet
+            parallel = (
+                Parallel(tiny.WATER, "地下管线意见", "3wd"),
+                Parallel(tiny.WEST_OFFICE, "周边居民意见", "3wd"),
+            )
+            made = replace(
+                base, code=ROAD, name="临时占道施工审批（试验）", unit=tiny.STREETS, parallel=parallel, lists=()
+            )
+            catalogue.publish(session, made, at=at, source="试验")
 
 
 def card(running: int = 7) -> str:

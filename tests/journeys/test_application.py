@@ -1,0 +1,171 @@
+"""Applications as people live them: with a gap, parallel units, a joint survey, a decision and pick-up; at once; on paper.
+
+The citizen holds a phone, everybody else sits at a desk; all find their way by words on the page.
+"""
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from api.wording import CHINA
+from tests import tiny
+from tests.journeys.test_citizen_to_rated import PHONE, Sit, beside, faults, sit
+from tests.web import counters
+
+__all__ = ["faults", "sit"]
+pytestmark = pytest.mark.journey
+#: Where screenshots go, for whoever wants to look; nowhere by default.
+SHOTS = os.environ.get("WANGGE_SHOTS", "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def items(district: tiny.Tiny) -> None:
+    counters.publish(datetime.now(UTC))
+
+
+def shoot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
+
+
+def step(page: Page, label: str) -> Locator:
+    """Open the form of a step by its words and return it."""
+    found = page.locator("details.step").filter(has=page.locator("summary", has_text=re.compile(rf"^\s*{label}\s*$")))
+    if found.first.get_attribute("open") is None:
+        found.first.locator("summary").first.click()
+    return found.first
+
+
+def apply_online(citizen: Page, tmp_path: Path) -> tuple[str, str]:
+    """Apply from the item's sheet without the material that may lag, and return number and code."""
+    citizen.get_by_role("link", name="在线申办").first.click()
+    citizen.get_by_role("searchbox").fill("临时占道施工")
+    citizen.get_by_role("button", name="搜索").click()
+    shoot(citizen, "apply-start")
+    citizen.get_by_role("link", name=re.compile("临时占道施工审批")).click()
+    citizen.get_by_label("个人", exact=True).check()
+    citizen.get_by_label("申请人姓名").fill("王小试")
+    citizen.get_by_label("身份证件号码或统一社会信用代码").fill(counters.card())
+    citizen.get_by_label("电话", exact=True).fill("13800138000")
+    for box in citizen.locator('input[name="met"]').all():
+        box.check()
+    photo = tmp_path / "占道方案.jpg"
+    photo.write_bytes(counters.picture())
+    citizen.locator('input[data-upload="ZDFA"]').set_input_files(str(photo))
+    expect(citizen.locator('[data-files="ZDFA"] li')).to_contain_text("占道方案.jpg")
+    citizen.locator('input[name="pickup"]').first.check()
+    citizen.reload()
+    expect(citizen.get_by_label("申请人姓名")).to_have_value("王小试"), "a draft outlives a reload"
+    shoot(citizen, "apply-form")
+    citizen.get_by_role("button", name="下一步：核对").click()
+    expect(citizen.get_by_role("main")).to_contain_text("还缺 1 项材料")
+    shoot(citizen, "apply-summary")
+    citizen.get_by_role("button", name="提交申请").click()
+    expect(citizen.get_by_role("heading", name="已收到您的申请，谢谢")).to_be_visible()
+    left = citizen.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert "王小试" not in left
+    assert "wangge.apply" not in left, "nothing is left behind after sending"
+    shoot(citizen, "apply-receipt")
+    return beside(citizen, "编号"), beside(citizen, "查询码（查看进度、领取结果时使用）")
+
+
+def open_at_window(operator: Page, number: str) -> None:
+    operator.get_by_role("link", name="窗口", exact=True).click()
+    operator.get_by_role("searchbox", name="办件编号").fill(number)
+    operator.get_by_role("button", name="打开该件").click()
+    expect(operator.get_by_role("heading", level=1)).to_be_visible()
+
+
+def open_in_inbox(clerk: Page, server: str, number: str) -> None:
+    clerk.goto(f"{server}/unit/{number}")
+    expect(clerk.get_by_role("main")).to_contain_text(re.compile(r"\s*".join(number)))
+
+
+def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick_up(
+    sit: Sit, server: str, faults: list[str], tmp_path: Path
+) -> None:
+    citizen, operator = sit(size=PHONE), sit("operator")
+    number, code = apply_online(citizen, tmp_path)
+
+    open_at_window(operator, number)
+    shoot(operator, "window-detail")
+    gaps = step(operator, "容缺受理")
+    gaps.get_by_label("申请人已书面承诺补交").check()
+    gaps.get_by_role("button", name="容缺受理").click()
+    expect(operator.get_by_role("status")).to_be_visible()
+    shoot(operator, "window-accepted")
+
+    lead, water, town = sit("streets"), sit("water"), sit("westoffice")
+    open_in_inbox(lead, server, number)
+    shoot(lead, "unit-lead")
+    step(lead, "签收").get_by_role("button", name="签收").click()
+    for clerk, opinion in ((water, "管线埋深一米五，同意。"), (town, "已征求居民意见，同意。")):
+        open_in_inbox(clerk, server, number)
+        step(clerk, "协办签收").get_by_role("button", name="协办签收").click()
+        open_in_inbox(clerk, server, number)
+        reply = step(clerk, "协办反馈")
+        reply.get_by_label(re.compile("^意见")).fill(opinion)
+        shoot(clerk, "unit-share")
+        reply.get_by_role("button", name="协办反馈").click()
+        expect(clerk.get_by_role("status").first).to_be_visible()
+
+    open_in_inbox(lead, server, number)
+    shoot(lead, "unit-reviewing")
+    call = step(lead, "约定踏勘")
+    soon = (datetime.now(UTC).astimezone(CHINA) + timedelta(days=1)).strftime("%Y-%m-%dT10:00")
+    call.locator('input[name="survey_at"]').fill(soon)
+    call.locator('input[name="survey_place"]').fill("滨湖路18号门口")
+    call.locator("button").last.click()
+    open_in_inbox(lead, server, number)
+    record = step(lead, "记录踏勘")
+    record.locator('textarea[name="survey_record"]').fill("三个单位到场，现场与方案一致。")
+    record.locator('[name="survey_result"][value="pass"]').check()
+    record.locator("button").last.click()
+    open_in_inbox(lead, server, number)
+    expect(lead.locator('details[data-action="grant"]')).to_have_count(0), "nothing is decided while a material is owed"
+
+    again = sit(size=PHONE)
+    again.get_by_role("link", name="查询进度").first.click()
+    again.get_by_label("编号").fill(number)
+    again.get_by_label("查询码").fill(code.lower())
+    again.get_by_role("button", name="查看").click()
+    expect(again.get_by_role("main")).to_contain_text("后补")
+    shoot(again, "citizen-debt")
+    late = tmp_path / "交通疏导方案.jpg"
+    late.write_bytes(counters.picture(30))
+    again.locator("#m-JTFA").set_input_files(str(late))
+    again.get_by_role("button", name="提交").first.click()
+    expect(again.get_by_role("status")).to_contain_text("材料已收到")
+
+    open_in_inbox(lead, server, number)
+    grant = step(lead, "准予")
+    grant.locator('input[name="decision_number"]').fill("望城管许〔2026〕7号")
+    grant.locator("button").last.click()
+
+    open_at_window(operator, number)
+    fee = step(operator, "登记收费")
+    fee.locator('input[name="fee_amount"]').fill("120")
+    fee.locator("button").last.click()
+    expect(operator.get_by_role("main")).to_contain_text("120.00 元")
+    shoot(operator, "window-granted")
+    handout = step(operator, "发证")
+    handout.get_by_label("回执上的查询码").fill("AAAAAA")
+    handout.get_by_role("button", name="发证").click()
+    expect(operator.get_by_role("alert").first).to_contain_text("不符")
+    handout = step(operator, "发证")
+    handout.get_by_label("回执上的查询码").fill(code)
+    handout.get_by_role("button", name="发证").click()
+    expect(operator.get_by_role("heading", name="结果领取单")).to_be_visible()
+    shoot(operator, "window-result")
+
+    again.reload()
+    expect(again.get_by_role("main")).to_contain_text("望城管许〔2026〕7号")
+    again.get_by_label("非常满意").check()
+    again.get_by_role("button", name="提交评价").click()
+    expect(again.get_by_role("main")).to_contain_text("您的评价：非常满意")
+    shoot(again, "citizen-end")
+    assert faults == []
