@@ -42,7 +42,16 @@ PAGES = (
     "api.pages.items",
 )
 #: For programs: cookie sessions need the CSRF header, tokens do not.
-ROUTES = ("api.routes.v1", "api.routes.appointments", "api.routes.cases", "api.routes.items", "api.routes.jobs", "api.routes.docs", "api.routes.tiles")
+ROUTES = (
+    "api.routes.v1",
+    "api.routes.appointments",
+    "api.routes.cases",
+    "api.routes.applications",
+    "api.routes.items",
+    "api.routes.jobs",
+    "api.routes.docs",
+    "api.routes.tiles",
+)
 
 health = APIRouter(include_in_schema=False)
 

@@ -55,7 +55,7 @@ router = APIRouter(prefix="/api/v1")
 #: Everybody whose work is cases.
 Staff = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.GRID_WORKER, Role.OFFICIAL))]
 _IfMatch = Annotated[str | None, Header(max_length=40)]
-_Code = Annotated[str, Header(min_length=1, max_length=10)]
+OwnCode = Annotated[str, Header(min_length=1, max_length=10)]
 
 
 @router.get("/cases", tags=["cases"])
@@ -77,7 +77,7 @@ def act_on_many(given: BulkIn, actor: Staff, at: Now) -> list[BulkOut]:
     for seen in {one.number: one for one in given.cases}.values():
         try:
             with transaction(actor) as session:
-                case_id = _id_of(session, seen.number)
+                case_id = id_of(session, seen.number)
                 done = cases.act(
                     session,
                     wiring.rulebook(),
@@ -97,7 +97,7 @@ def act_on_many(given: BulkIn, actor: Staff, at: Now) -> list[BulkOut]:
 def one_case(number: str, actor: Staff, session: Read, response: Response) -> dict[str, Any]:
     """Return everything about a case that the caller may see; personal data masked. The ETag is the version."""
     del actor
-    found = sheet.sheet(session, _id_of(session, number))
+    found = sheet.sheet(session, id_of(session, number))
     response.headers["ETag"] = f'"{found.case.version}"'
     return asdict(found)
 
@@ -106,7 +106,7 @@ def one_case(number: str, actor: Staff, session: Read, response: Response) -> di
 def offered(number: str, actor: Staff, session: Read, at: Now) -> list[ActionOut]:
     """Return the steps that the caller may take now and what each asks, from the process table and its guards."""
     del actor
-    case_id = _id_of(session, number)
+    case_id = id_of(session, number)
     facts = sheet.facts(session, case_id)
     table = wiring.rulebook().process(facts.process, facts.process_version)
     return _actions(table, facts.kind, cases.offered(session, wiring.rulebook(), case_id, at=at))
@@ -149,7 +149,7 @@ def _fields(table: Process, step: Step, kind: str) -> list[FieldOut]:
 def act(number: str, given: ActionIn, *, actor: Staff, session: Write, at: Now, if_match: _IfMatch = None) -> DoneOut:
     """Take a step. Raises 409 when the case went on since the version that the caller saw."""
     del actor
-    return _act(session, _id_of(session, number), given, at=at, if_match=if_match)
+    return _act(session, id_of(session, number), given, at=at, if_match=if_match)
 
 
 def _act(session: Session, case_id: uuid.UUID, given: ActionIn, *, at: datetime, if_match: str | None) -> DoneOut:
@@ -170,7 +170,7 @@ def _act(session: Session, case_id: uuid.UUID, given: ActionIn, *, at: datetime,
 def clocks(number: str, actor: Staff, session: Read) -> list[ClockOut]:
     """Return the clocks of a case, each with the days that were counted: why it is due then."""
     del actor
-    found = sheet.sheet(session, _id_of(session, number))
+    found = sheet.sheet(session, id_of(session, number))
     book = wiring.rulebook()
     pauses = deadlines.pauses_of(session, book.district, [row.id for row in found.clocks])
     return [_clock(book, row, pauses[row.id]) for row in found.clocks]
@@ -220,7 +220,7 @@ def add_photo(
     """Hang a photo on a case: JPEG, PNG or WebP up to 10 MB; name its id in the field `photos` of a step."""
     if actor.role is Role.OFFICIAL:
         raise NotFound("There is no such case.")
-    case_id = _id_of(session, number)
+    case_id = id_of(session, number)
     read = read_photo(photo.file.read(PHOTO_LIMIT + 1))
     store().put(read.sha256, read.data)
     kept = attachments.Stored(read.sha256, read.media_type, read.width, read.height)
@@ -228,9 +228,9 @@ def add_photo(
 
 
 @router.get("/progress/{number}/actions", tags=["reports"])
-def own_steps(request: Request, number: str, access_code: _Code, at: Now) -> list[ActionOut]:
+def own_steps(request: Request, number: str, access_code: OwnCode, at: Now) -> list[ActionOut]:
     """Return what the person concerned may do now, for whoever shows the receipt's code."""
-    found = _own(request, number, access_code)
+    found = own(request, number, access_code)
     book = wiring.rulebook()
     with snapshot(citizen(book.district)) as session:
         pin_case(session, found.id)
@@ -240,16 +240,16 @@ def own_steps(request: Request, number: str, access_code: _Code, at: Now) -> lis
 
 @router.post("/progress/{number}/actions", tags=["reports"])
 def own_act(
-    request: Request, number: str, given: ActionIn, access_code: _Code, at: Now, *, if_match: _IfMatch = None
+    request: Request, number: str, given: ActionIn, access_code: OwnCode, at: Now, *, if_match: _IfMatch = None
 ) -> DoneOut:
     """Take a step as the person concerned: withdraw, rate, ask for rework, hand in what is missing."""
-    found = _own(request, number, access_code)
+    found = own(request, number, access_code)
     with transaction(citizen(deps.district())) as session:
         pin_case(session, found.id)
         return _act(session, found.id, given, at=at, if_match=if_match)
 
 
-def _own(request: Request, number: str, code: str) -> sheet.Progress:
+def own(request: Request, number: str, code: str) -> sheet.Progress:
     """Return the matter whose code was shown; raises NotFound for a wrong one, and counts the tries."""
     if not is_checked(number):
         raise NotFound("There is no matter with this number.")
@@ -316,7 +316,8 @@ def _version(named: int | None, if_match: str | None) -> int:
     return int(tag)
 
 
-def _id_of(session: Session, number: str) -> uuid.UUID:
+def id_of(session: Session, number: str) -> uuid.UUID:
+    """Return the id of a case that the caller may see; raises NotFound for any other number."""
     found = views.find_number(session, number[:30])
     if found is None:
         raise NotFound("There is no case with this number, or it is not yours to see.")
