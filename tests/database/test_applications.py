@@ -313,8 +313,11 @@ def test_units_only_decide_and_windows_only_take_in_and_hand_out(book: Rulebook)
     for who in (WINDOW, SUPERVISOR, CITIZEN):
         with pytest.raises(Forbidden):
             case.do(who, "grant")
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotFound):
         case.do(WATER, "grant")
+    joined = run(book, "T-JOIN").reviewing()
+    with pytest.raises(Forbidden, match="another unit"):
+        joined.do(WATER, "grant")
     case.do(LEAD, "grant")
     with pytest.raises(Forbidden):
         case.do(LEAD, "deliver", picked_up_by="self")
