@@ -14,7 +14,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import func, select, text
+import psycopg
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -77,7 +78,7 @@ def genesis(district: str) -> bytes:
 
 
 def leaf(case_id: uuid.UUID, seq: int, sealed: bytes) -> bytes:
-    """Return the Merkle leaf of one entry: 32 bytes."""
+    """Return the Merkle leaf of one entry: 32 bytes; `_LEAVES` has the database make the same."""
     return sha256(b"\x00" + case_id.bytes + seq.to_bytes(8, "big") + sealed).digest()
 
 
@@ -126,36 +127,34 @@ def bounds(day: date) -> tuple[datetime, datetime]:
     return start, start + timedelta(days=1)
 
 
-def leaves_of(session: Session, district: str, day: date, seen: set[uuid.UUID]) -> Iterator[bytes]:
-    """Yield the leaves of a day's entries in order of (recorded_at, case, number); adds their cases to `seen`.
-
-    Streams along `ix_entry_recorded`; rows leave the database a few thousand at a time.
-    """
-    start, end = bounds(day)
-    found = session.execute(
-        text(
-            "SELECT case_id, seq, hash FROM entry WHERE district_code = :d AND recorded_at >= :start"
-            " AND recorded_at < :end ORDER BY recorded_at, case_id, seq"
-        ),
-        {"d": district, "start": start, "end": end},
-        execution_options={"yield_per": _BATCH},
-    )
-    for case_id, seq, sealed in found:
-        seen.add(case_id)
-        yield leaf(case_id, seq, bytes(sealed))
+_LEAVES = (
+    "SELECT sha256('\\x00'::bytea || uuid_send(case_id) || int8send(seq::bigint) || hash), uuid_send(case_id)"
+    " FROM entry WHERE district_code = %(d)s AND recorded_at >= %(start)s AND recorded_at < %(end)s"
+    " ORDER BY recorded_at, case_id, seq"
+)
 
 
 def sum_of(session: Session, district: str, day: date) -> Sum:
-    """Return what a day's entries amount to; reads only. Keeps 16 bytes for every case of the day, and no entry."""
-    seen: set[uuid.UUID] = set()
+    """Return what a day's entries amount to; reads only, along `ix_entry_recorded`, a few thousand rows at a time.
+
+    Keeps 16 bytes for every case of the day, and no entry. Goes below SQLAlchemy: its rows would take twice the time.
+    """
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, psycopg.Connection), "the program speaks psycopg 3"
+    start, end = bounds(day)
+    seen: set[bytes] = set()
     count = 0
 
-    def counted() -> Iterator[bytes]:
+    def leaves(stream: psycopg.ServerCursor[Any]) -> Iterator[bytes]:
         nonlocal count
-        for count, one in enumerate(leaves_of(session, district, day, seen), 1):  # noqa: B007  read after the loop
-            yield one
+        while rows := stream.fetchmany(_BATCH):
+            count += len(rows)
+            seen.update(case for _, case in rows)
+            yield from (one for one, _ in rows)
 
-    root = merkle(counted())
+    with driver.cursor(name="anchor_leaves") as stream:
+        stream.execute(_LEAVES, {"d": district, "start": start, "end": end}, binary=True)
+        root = merkle(leaves(stream))
     return Sum(count, len(seen), root)
 
 

@@ -108,12 +108,19 @@ def late_entries(
             Entry.recorded_at >= since,
             Entry.recorded_at < until,
         )
-        .order_by(Entry.recorded_at.desc(), Entry.case_id, Entry.seq)
+        .order_by(Entry.recorded_at.desc())
         .limit(max(1, min(limit, MOST_EXPORTED)))
     )
     if unit is not None:
         query = query.where(func.coalesce(Entry.unit_code, "") == unit)
-    for row in session.execute(query):
+    # As in `dispatch.views`: a row policy looks as if it let next to nothing through, for which sorting every late
+    # entry seems cheap; the ordered walk ends after `limit` rows.
+    link = session.connection()
+    off = ("enable_sort", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "jit")
+    link.exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in off))
+    found = session.execute(query).all()
+    link.exec_driver_sql("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in off))
+    for row in found:
         yield LateEntry(*row)
 
 

@@ -84,6 +84,20 @@ def test_untouched_log_holds_and_everything_is_counted(log: str) -> None:
         assert [(one.entries, one.cases) for one in anchors.chain(session, log)] == [(3, 3), (3, 3), (3, 3)]
 
 
+def test_database_makes_the_leaves_that_the_format_describes(log: str) -> None:
+    day = date(2026, 11, 17)
+    with snapshot(program(log)) as session:
+        rows = session.execute(
+            text(
+                "SELECT case_id, seq, hash FROM entry WHERE district_code = :d AND recorded_at >= '2026-11-17 00:00+08'"
+                " AND recorded_at < '2026-11-18 00:00+08' ORDER BY recorded_at, case_id, seq"
+            ),
+            {"d": log},
+        ).all()
+        plain = anchors.merkle(anchors.leaf(case, seq, bytes(sealed)) for case, seq, sealed in rows)
+        assert anchors.sum_of(session, log, day) == (3, 3, plain)
+
+
 def test_day_is_anchored_only_when_it_is_over_in_china(log: str) -> None:
     # 00:59 in China on the 17th: the 16th is over, its last transactions may not be.
     midnight = datetime(2026, 11, 16, 16, 0, tzinfo=UTC)
