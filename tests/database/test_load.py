@@ -1,6 +1,7 @@
 """Loading a district: all of it or nothing, again without change, and what becomes of rows that are gone."""
 
 import csv
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -310,6 +311,47 @@ def test_notice_with_a_missing_day_refuses_the_load(folder):
     assert load(folder, at=AT).years == (2026,)
     (folder / "district.yaml").write_text((folder / "district.yaml").read_text("utf-8") + "#\n", "utf-8")
     assert load(folder, at=AT).years == ()
+
+
+def invented_notice(folder, change, *, version=1):
+    """Put a changed 2026 notice, of an invented source, into the folder."""
+    (folder / "notices").mkdir(exist_ok=True)
+    text = re.sub(r"source: .*", "source: 虚构通知〔2025〕1号", (NOTICES / "2026.yaml").read_text("utf-8"))
+    text = re.sub(r"version: .*\n", "", text).replace("year: 2026", f"year: 2026\nversion: {version}")
+    (folder / "notices" / "2026.yaml").write_text(change(text), "utf-8")
+
+
+def make_up_elsewhere(text):
+    return text.replace("work: [2026-05-09]", "work: [2026-05-10]")
+
+
+def test_notice_that_contradicts_the_one_in_force_is_refused_unless_it_says_that_it_replaces_it(folder):
+    invented_notice(folder, make_up_elsewhere)
+    with pytest.raises(Invalid, match="contradicts the one in force") as refused:
+        load(folder, at=AT)
+    assert refused.value.params["day"] == "2026-05-09"
+    assert refused.value.params["source"] == "虚构通知〔2025〕1号"
+    assert not count("district")
+    assert load(folder, at=AT, replace_notices=True).years == (2026,)
+    # The replaced one is the one in force now.
+    invented_notice(folder, lambda text: text)
+    with pytest.raises(Invalid, match="contradicts the one in force"):
+        load(folder, at=AT)
+
+
+def test_later_version_of_a_notice_replaces_the_earlier_and_the_same_days_of_another_source_change_nothing(folder):
+    invented_notice(folder, make_up_elsewhere, version=2)
+    assert load(folder, at=AT).years == (2026,)
+    invented_notice(folder, lambda text: make_up_elsewhere(text).replace("虚构通知", "另一通知"), version=2)
+    assert load(folder, at=AT).years == ()
+
+
+def test_ladder_of_the_district_is_checked_before_anything_is_loaded(folder):
+    told = (folder / "district.yaml").read_text("utf-8")
+    (folder / "district.yaml").write_text(told + "\nsettings:\n  ladder:\n    - {told: mayor, after: 0}\n", "utf-8")
+    with pytest.raises(Invalid, match="one of unit_head"):
+        load(folder, at=AT)
+    assert not count("district")
 
 
 def test_failure_in_the_middle_leaves_nothing(folder, monkeypatch):

@@ -146,3 +146,12 @@ def test_gap_inside_a_holiday_and_a_repeated_day_name_their_line(tmp_path):
         _csv(tmp_path, [rows[0], *rows])
     with pytest.raises(Invalid, match="neither off nor work"):
         _csv(tmp_path, [("2026-01-01", "perhaps", "元旦")])
+
+
+def test_make_up_day_on_a_holiday_of_the_next_year_is_refused():
+    """New Year 2022 was a Saturday: the notice of 2021 may reach over the turn of the year, but not work that day."""
+    notice = read_notice(NOTICES / "2021.yaml")
+    day = date(2022, 1, 1)
+    rows = dict.fromkeys([*notice.off, *notice.work, day], Row("2021.yaml", 3))
+    with pytest.raises(Invalid, match="2022-01-01 is a public holiday"):
+        check_notice(replace(notice, work=notice.work | {day}), rows=rows, file="2021.yaml")
