@@ -94,13 +94,17 @@ CLOCKS: Mapping[str, str] = _Words(
         "gap": N_("materials to be handed in later"),
     },
 )
-KINDS: Mapping[str, str] = {
-    "complaint": N_("Complaint"),
-    "help": N_("Request for help"),
-    "enquiry": N_("Enquiry"),
-    "suggestion": N_("Suggestion"),
-    "praise": N_("Praise"),
-}
+#: Kind of a case; where a process has one of its own, it is called like the process.
+KINDS: Mapping[str, str] = _Words(
+    lambda table: ((kind, table.label) for kind in table.kinds),
+    {
+        "complaint": N_("Complaint"),
+        "help": N_("Request for help"),
+        "enquiry": N_("Enquiry"),
+        "suggestion": N_("Suggestion"),
+        "praise": N_("Praise"),
+    },
+)
 URGENCIES: Mapping[str, str] = {
     "emergency": N_("Emergency"),
     "utilities": N_("Utilities or severe weather"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
 
-from core.actor import Actor
+from core.actor import Actor, Role
 from dispatch.guards import ACTIVE
 from dispatch.models import Assignment, Case
 from dispatch.process import Process, processes
@@ -32,6 +32,13 @@ def unsigned_states() -> tuple[str, ...]:
     return tuple(dict.fromkeys(step.source for table in _of_cases() for step in table.steps if step.action == "sign"))
 
 
+@cache
+def waiting_states() -> tuple[str, ...]:
+    """Return the states in which a case waits on the desk to be sent to a unit."""
+    steps = (step for table in _of_cases() for step in table.steps)
+    return tuple(dict.fromkeys(s.source for s in steps if s.action == "dispatch" and Role.OPERATOR in s.roles))
+
+
 def _of_cases() -> list[Process]:
     """Return the process tables of cases; that of shares has no case in its states."""
     return [table for (name, _version), table in processes().items() if name != "assignment"]
@@ -47,6 +54,8 @@ class Box:
     besides: bool = False
     #: Only states in which a unit has yet to sign (True), or has signed (False).
     unsigned: bool | None = None
+    #: Only states in which a case waits on the desk.
+    waiting: bool = False
     #: What else a case of it has.
     where: Callable[[Actor], Sequence[ColumnElement[bool]]] | None = None
     #: Few cases, found by an index of their own: not asked state by state.
@@ -55,10 +64,12 @@ class Box:
     @property
     def everything(self) -> bool:
         """Whether the box holds cases that are not open, too."""
-        return self.states is None or not (self.states or self.besides or self.where)
+        return self.states is None or not (self.states or self.besides or self.waiting or self.where)
 
     def named(self) -> tuple[str, ...]:
         """Return the open states that are meant; empty where the box is not about open cases alone."""
+        if self.waiting:
+            return waiting_states()
         if not self.besides:
             return self.states or ()
         found = (state for state in open_states() if state not in (self.states or ()))
@@ -81,15 +92,17 @@ def shared(actor: Actor) -> Sequence[ColumnElement[bool]]:
     return [Case.open == true(), Case.id.in_(mine)]
 
 
+#: Answered or settled; somebody else has yet to ask or to look.
+_ANSWERED = ("replied", "settled")
 #: Open, and nobody works on it now: on the desk, resting, with the arbiter, with another case, or answered.
 _NOT_RUNNING = (
-    *("received", "submitted", "correcting", "pre_reviewed"),
-    *("paused", "parked", "disputed", "merged", "replied", "granted", "denied"),
+    *("received", "submitted", "correcting", "pre_reviewed", "in_cell", "in_district"),
+    *("paused", "parked", "disputed", "merged", "granted", "denied", *_ANSWERED),
 )
 #: Named parts of the work, as they stand in the address of a list.
 BOXES: Mapping[str, Box] = {
     #: 待派单: wait on the desk.
-    "waiting": Box(("received",)),
+    "waiting": Box(waiting=True),
     #: 在办: with a unit, or wherever else somebody works on it.
     "running": Box(_NOT_RUNNING, besides=True),
     #: 待签收, 办理中: the two halves of it.
@@ -102,7 +115,7 @@ BOXES: Mapping[str, Box] = {
     #: 并案: handled with another case.
     "merged": Box(("merged",)),
     #: 待回访: answered, the caller not yet asked.
-    "answered": Box(("replied",)),
+    "answered": Box(_ANSWERED),
     #: 待批: a unit has asked for more time, a pause or parking.
     "pleas": Box(where=_attention(Case.plea.is_not(None)), few=True),
     #: 督办.

@@ -333,10 +333,10 @@ _TOLD_APART = frozenset(
 def entry_lines(book: Rulebook, entry: Logged) -> tuple[str, ...]:
     """Return what a log entry says beside its action, in words: reasons, texts, units, old and new values."""
     data = entry.data
-    if entry.action == "overdue":
+    if entry.action in ("overdue", "escalated"):
         told = [named(str(data.get("clock") or ""), CLOCKS)]
-        if data.get("told"):
-            told.append(say("Told: {who}.", who=say(TOLD.get(str(data["told"]), str(data["told"])))))
+        if data.get("rung"):
+            told.append(say("Told: {who}.", who=say(TOLD.get(str(data["rung"]), str(data["rung"])))))
         return tuple(told)
     told = [f"{say(label)}：{book.unit_name(str(data[name]))}" for name, label in _UNITS if data.get(name)]
     told += _changed(book, data)

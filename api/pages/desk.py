@@ -284,7 +284,8 @@ def _detail(
         "can_correct": "correct" in names,
         "can_dispatch": "dispatch" in names,
         "can_merge": "merge" in names,
-        "asks_complex": "correct" in names and "complex" in _known(book, case, "correct"),
+        # What the process lets an operator correct: a patrol event has no kinds.
+        "corrects": _known(book, case, "correct") if "correct" in names else (),
         "asks_assist": "dispatch" in names and "assist" in _known(book, case, "dispatch"),
         "dispatch_effects": _effects_of(offered, "dispatch"),
         "merge_effects": _effects_of(offered, "merge"),
@@ -298,6 +299,8 @@ def _detail(
         "kept_spot": kept.no if kept else 0,
         "kept_why": kept.why if kept else say(PLACED_BY.get(case.place_by or "", "")),
         "draft": filled,
+        # A refused correction is shown open.
+        "correcting": draft is not None,
         **_proposal(session, book, case, filled),
     }
 

@@ -32,18 +32,23 @@ from dispatch.sheet import Facts, Sheet
 FORWARD = (
     *("arbitrate", "extend_grant", "pause_grant", "park_grant", "supervise_close", "supervise_reply"),
     *("dispatch", "sign", "share_sign", "share_reply", "reply", "callback"),
-    *("accept", "register", "survey_record", "grant", "denial_agree", "deliver", "file"),
+    *("accept", "register", "survey_record", "grant", "denial_agree", "deliver", "file", "settle", "verify"),
 )
 #: Roads that are rarely taken: they stand behind "more".
 RARE = frozenset(
     {"withdraw", "refuse", "reopen", "rise", "withdraw_unit", "replace_unit", "share_rework", "park_ask", "park_on"}
     | {"unmerge", "merge", "dispute", "share_return", "supervise", "hand_over", "rate", "reassign", "hand_up"}
-    | {"reuse", "refuse_acceptance", "choose_pickup", "record_fee", "survey_move"}
+    | {"reuse", "refuse_acceptance", "choose_pickup", "record_fee", "survey_move", "void"}
 )
 #: Steps that cannot be taken back by whoever presses them; never the main one.
-GRAVE = frozenset(("withdraw", "refuse", "hand_over", "return", "share_return", "close", "withdraw_unit"))
+GRAVE = frozenset(("withdraw", "refuse", "hand_over", "return", "share_return", "close", "withdraw_unit", "void"))
 #: What photos of a step show; the others are evidence.
-PURPOSES: Mapping[str, tuple[str, ...]] = {"reply": ("before", "after"), "check": ("after",)}
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    "reply": ("before", "after"),
+    "settle": ("before", "after"),
+    "check": ("after",),
+    "verify": ("after",),
+}
 PHOTO_WORDS: Mapping[str, str] = {
     "report": N_("Photo of the report"),
     "before": N_("Photo before"),

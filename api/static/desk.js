@@ -167,7 +167,13 @@
   function mark(number) {
     for (const item of items()) item.removeAttribute("aria-current");
     const item = number && document.getElementById(`r-${number}`);
-    if (item) { item.setAttribute("aria-current", "true"); item.scrollIntoView({ block: "nearest" }); }
+    if (!item) return;
+    item.setAttribute("aria-current", "true");
+    // Only the list moves: the page stays where the eye is.
+    const rows = item.closest(".rows");
+    const [line, view] = [item.getBoundingClientRect(), rows.getBoundingClientRect()];
+    if (line.top < view.top) rows.scrollTop -= view.top - line.top;
+    else if (line.bottom > view.bottom) rows.scrollTop += line.bottom - view.bottom;
   }
   function move(step) {
     const list = items();
@@ -287,7 +293,13 @@
     if (act) { event.preventDefault(); act(); }
   });
 
+  // What stands above the panes is as high as it is: their height is the rest of the window.
+  const panes = by(".desk.unit");
+  const fit = () => panes?.style.setProperty("--above", `${panes.getBoundingClientRect().top + scrollY + 12}px`);
+  addEventListener("resize", fit);
+
   document.addEventListener("DOMContentLoaded", () => {
+    fit();
     start();
     mark(by("article.case", detail)?.dataset.number);
   });
