@@ -21,6 +21,7 @@ from api.pages import filing, go, page
 from api.pages.filing import Form, Kept, Posted, Question
 from api.pages.listing import choices
 from api.pages.matter import OWN_S, remember
+from api.wording import exact
 from core.actor import citizen, system
 from core.db import snapshot
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
@@ -150,6 +151,8 @@ def receipt_context(number: str) -> dict[str, Any]:
         "spoken": spoken(number),
         "code": access_code(number),
         "words": item_words,
+        # A receipt is kept: it says dates, not "today".
+        "stamp": lambda moment: exact(moment)[:16],
     }
 
 

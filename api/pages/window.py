@@ -26,7 +26,6 @@ from api.pages.entered import Entered
 from api.pages.entered import Form as EnteredForm
 from api.pages.filing import Form, Posted
 from api.pages.listing import Asked, asked, choices, end_of_day
-from api.wording import exact
 from core.actor import Actor, Role
 from core.errors import Conflict, Invalid, NotFound, WanggeError
 from dispatch import cases, views
@@ -41,6 +40,8 @@ from dispatch.sheet import Sheet, facts, sheet
 router = APIRouter(include_in_schema=False)
 
 Clerk = Annotated[Actor, Depends(require(Role.OPERATOR, Role.GRID_WORKER))]
+#: Everybody whose work may need what was handed in; each sees the cases of the own scope.
+Looker = Annotated[Actor, Depends(require(Role.OPERATOR, Role.GRID_WORKER, Role.UNIT, Role.SUPERVISOR, Role.OFFICIAL))]
 PROCESSES: Final = ("service_item", "information")
 #: Parts of the window's work, in its order: words, and the states that are meant.
 TABS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -140,12 +141,29 @@ def paper(request: Request, session: Read, actor: Clerk, *, at: Now, number: str
     if what == "notice" and context["filed"].application.told_at is None:
         raise NotFound("Nothing was told to the applicant yet.")
     due = {clock.clock: clock.due_at for clock in found.clocks if clock.stopped_at is None}
-    stamp = lambda moment: exact(moment)[:16]  # noqa: E731  handed to the template
-    return page(request, "window/print.html", what=what, due=due, at=at, stamp=stamp, reports=found.reports, **context)
+    return page(request, "window/print.html", what=what, due=due, at=at, reports=found.reports, **context)
+
+
+@router.get("/window/{number}/brief")
+def brief(request: Request, session: Read, actor: Looker, number: str) -> Response:
+    """Show what an application consists of to whoever may see the case: for units that decide and who supervises them."""
+    del actor
+    found = sheet(session, _id(session, number))
+    alone = not request.headers.get("hx-request")
+    return page(
+        request,
+        "window/brief.html" if alone else "window/brief_part.html",
+        sheet=found,
+        case=found.case,
+        filed=archive.filed(session, found.case.id) if found.case.process == "service_item" else None,
+        wanted=archive.request(session, found.case.id) if found.case.process == "information" else None,
+        book=wiring.rulebook(),
+        words=item_words,
+    )
 
 
 @router.get("/window/{number}/files/{file_id}")
-def file(session: Read, number: str, file_id: uuid.UUID, actor: Annotated[Actor, Depends(require(*Role))]) -> Response:
+def file(session: Read, number: str, file_id: uuid.UUID, actor: Looker) -> Response:
     """Answer a file of an application to whoever may see the case; no browser takes it for anything else."""
     del actor
     kept = archive.file_of(session, _id(session, number), file_id)

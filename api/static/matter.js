@@ -7,3 +7,9 @@ document.addEventListener("submit", (event) => {
   form.dataset.sent = "1";
 });
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+// Says how many files were chosen, where the browser's own words are hidden.
+document.addEventListener("change", (event) => {
+  const chooser = event.target.closest("input[type=file][data-chosen]");
+  const said = chooser?.parentElement.querySelector("[role=status]");
+  if (said) said.textContent = chooser.files.length ? chooser.dataset.chosen.replace("{n}", chooser.files.length) : "";
+});

@@ -32,12 +32,22 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
 
 
-def step(page: Page, label: str) -> Locator:
-    """Open the form of a step by its words and return it."""
-    found = page.locator("details.step").filter(has=page.locator("summary", has_text=re.compile(rf"^\s*{label}\s*$")))
-    if found.first.get_attribute("open") is None:
-        found.first.locator("summary").first.click()
-    return found.first
+def step(page: Page, action: str) -> Locator:
+    """Open the form of a step and return it."""
+    found = page.locator(f'details.step[data-action="{action}"]')
+    expect(found).to_have_count(1)
+    for outer in page.locator("details.rare").all():
+        if outer.get_attribute("open") is None and outer.locator(found).count():
+            outer.locator("summary").first.click()
+    if found.get_attribute("open") is None:
+        found.locator("summary").first.click()
+    return found
+
+
+def press(form: Locator) -> None:
+    """Press the button of a form and wait for what it leads to."""
+    with form.page.expect_navigation():
+        form.locator("form > button, form .effects ~ button").last.click()
 
 
 def apply_online(citizen: Page, tmp_path: Path) -> tuple[str, str]:
@@ -93,38 +103,38 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
 
     open_at_window(operator, number)
     shoot(operator, "window-detail")
-    gaps = step(operator, "容缺受理")
+    gaps = step(operator, "accept_gaps")
     gaps.get_by_label("申请人已书面承诺补交").check()
-    gaps.get_by_role("button", name="容缺受理").click()
+    press(gaps)
     expect(operator.get_by_role("status")).to_be_visible()
     shoot(operator, "window-accepted")
 
     lead, water, town = sit("streets"), sit("water"), sit("westoffice")
     open_in_inbox(lead, server, number)
     shoot(lead, "unit-lead")
-    step(lead, "签收").get_by_role("button", name="签收").click()
+    press(step(lead, "sign"))
     for clerk, opinion in ((water, "管线埋深一米五，同意。"), (town, "已征求居民意见，同意。")):
         open_in_inbox(clerk, server, number)
-        step(clerk, "协办签收").get_by_role("button", name="协办签收").click()
+        press(step(clerk, "share_sign"))
         open_in_inbox(clerk, server, number)
-        reply = step(clerk, "协办反馈")
+        reply = step(clerk, "share_reply")
         reply.get_by_label(re.compile("^意见")).fill(opinion)
         shoot(clerk, "unit-share")
-        reply.get_by_role("button", name="协办反馈").click()
+        press(reply)
         expect(clerk.get_by_role("status").first).to_be_visible()
 
     open_in_inbox(lead, server, number)
     shoot(lead, "unit-reviewing")
-    call = step(lead, "约定踏勘")
+    call = step(lead, "survey_call")
     soon = (datetime.now(UTC).astimezone(CHINA) + timedelta(days=1)).strftime("%Y-%m-%dT10:00")
     call.locator('input[name="survey_at"]').fill(soon)
     call.locator('input[name="survey_place"]').fill("滨湖路18号门口")
-    call.locator("button").last.click()
+    press(call)
     open_in_inbox(lead, server, number)
-    record = step(lead, "记录踏勘")
+    record = step(lead, "survey_record")
     record.locator('textarea[name="survey_record"]').fill("三个单位到场，现场与方案一致。")
     record.locator('[name="survey_result"][value="pass"]').check()
-    record.locator("button").last.click()
+    press(record)
     open_in_inbox(lead, server, number)
     expect(lead.locator('details[data-action="grant"]')).to_have_count(0), "nothing is decided while a material is owed"
 
@@ -142,23 +152,23 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
     expect(again.get_by_role("status")).to_contain_text("材料已收到")
 
     open_in_inbox(lead, server, number)
-    grant = step(lead, "准予")
+    grant = step(lead, "grant")
     grant.locator('input[name="decision_number"]').fill("望城管许〔2026〕7号")
-    grant.locator("button").last.click()
+    press(grant)
 
     open_at_window(operator, number)
-    fee = step(operator, "登记收费")
+    fee = step(operator, "record_fee")
     fee.locator('input[name="fee_amount"]').fill("120")
-    fee.locator("button").last.click()
+    press(fee)
     expect(operator.get_by_role("main")).to_contain_text("120.00 元")
     shoot(operator, "window-granted")
-    handout = step(operator, "发证")
+    handout = step(operator, "deliver")
     handout.get_by_label("回执上的查询码").fill("AAAAAA")
-    handout.get_by_role("button", name="发证").click()
+    press(handout)
     expect(operator.get_by_role("alert").first).to_contain_text("不符")
-    handout = step(operator, "发证")
+    handout = step(operator, "deliver")
     handout.get_by_label("回执上的查询码").fill(code)
-    handout.get_by_role("button", name="发证").click()
+    press(handout)
     expect(operator.get_by_role("heading", name="结果领取单")).to_be_visible()
     shoot(operator, "window-result")
 
