@@ -12,6 +12,8 @@ from typing import Any, Final
 from core.errors import Unavailable
 
 _drawing = threading.Lock()
+#: Requests that may wait for their turn; more would hold the threads that other pages are served by.
+_waiting = threading.BoundedSemaphore(4)
 _kept: "OrderedDict[Hashable, bytes]" = OrderedDict()
 _MOST_KEPT: Final = 64
 #: How long a request waits for its turn to draw.
@@ -27,18 +29,28 @@ def draw(key: Hashable, html: Callable[[], str], *, css: str) -> bytes:
     known = _kept.get(key)
     if known is not None:
         return known
-    if not _drawing.acquire(timeout=_PATIENCE_S):
-        raise Unavailable("Too many files are being drawn at the moment; try again in a minute.")
+    busy = Unavailable("Too many files are being drawn at the moment; try again in a minute.")
+    if not _waiting.acquire(blocking=False):
+        raise busy
     try:
-        known = _kept.get(key)
-        if known is None:
-            known = _drawn(html(), css)
-            _kept[key] = known
-            while len(_kept) > _MOST_KEPT:
-                _kept.popitem(last=False)
-        return known
+        if not _drawing.acquire(timeout=_PATIENCE_S):
+            raise busy
+        try:
+            return _kept_or_drawn(key, html, css)
+        finally:
+            _drawing.release()
     finally:
-        _drawing.release()
+        _waiting.release()
+
+
+def _kept_or_drawn(key: Hashable, html: Callable[[], str], css: str) -> bytes:
+    """Return what another request has drawn meanwhile, or draw; only who holds the lock may call."""
+    known = _kept.get(key)
+    if known is None:
+        known = _kept[key] = _drawn(html(), css)
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return known
 
 
 def _drawn(html: str, css: str) -> bytes:
