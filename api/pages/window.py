@@ -146,7 +146,7 @@ def paper(request: Request, session: Read, actor: Clerk, *, at: Now, number: str
 
 @router.get("/window/{number}/brief")
 def brief(request: Request, session: Read, actor: Looker, number: str) -> Response:
-    """Show what an application consists of to whoever may see the case: for units that decide and who supervises them."""
+    """Show what an application consists of to units that decide, and to whoever else may see the case."""
     del actor
     found = sheet(session, _id(session, number))
     alone = not request.headers.get("hx-request")
