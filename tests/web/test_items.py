@@ -53,7 +53,7 @@ def items(district: tiny.Tiny) -> None:
             lists=(),
             keywords=(),
         )
-        if HOSTILE not in known and CODE not in known:
+        if CODE not in known:
             catalogue.publish(session, bad, at=at, source="<b>试验</b>")
             catalogue.withdraw(session, HOSTILE, today + timedelta(days=1), at=at)
 
