@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.errors import Forbidden, Invalid, NotFound
+from core.ids import new_id
 from dispatch import boxes, sheet, views
-from dispatch.models import Case, Disclosure
+from dispatch.models import Case, Disclosure, Pause, Plea, Supervision
 from dispatch.process import processes
 from tests import builders
 from tests.builders import DISTRICT, NOW, TOWN
@@ -167,6 +168,8 @@ def test_a_made_up_page_is_refused(session: Session, as_actor: As, cursor: str) 
     [
         (views.Filter(box="open"), "ix_cases_worklist"),
         (views.Filter(box="running", unit="U1"), "ix_cases_unit"),
+        (views.Filter(box="pleas"), "ix_cases_attention"),
+        (views.Filter(box="supervised"), "ix_cases_attention"),
     ],
 )
 def test_the_worklist_walks_the_partial_index(database: str, asked: views.Filter, index: str) -> None:
@@ -186,6 +189,105 @@ def _explained(session: Session, query: object) -> object:
 def test_open_states_are_those_of_every_process() -> None:
     found = {name for table in processes().values() for name, state in table.states.items() if state.open}
     assert found <= set(boxes.open_states()), "a list by time left would hide cases of the others"
+
+
+def test_boxes_hold_what_waits_for_somebody(session: Session, as_actor: As) -> None:
+    asked = builders.make_case(session, unit="U1", state="signed", plea="extension").number
+    watched = builders.make_case(session, unit="U1", state="signed", supervised=True).number
+    paused = builders.make_case(session, unit="U1", state="paused", open=True).number
+    parked = builders.make_case(session, unit="U1", state="parked", open=True).number
+    disputed = builders.make_case(session, state="disputed", open=True).number
+    merged = builders.make_case(session, unit="U1", state="merged", open=True).number
+    hard = builders.make_case(session, unit="U1", state="dispatched", complex=True).number
+    builders.make_case(session, unit="U1", state="closed", supervised=True)
+    viewer = as_actor(builders.actor(Role.SUPERVISOR))
+
+    def found(box: str) -> set[str]:
+        return {row.number for row in views.worklist(viewer, views.Filter(box=box), at=NOW).rows}
+
+    assert found("pleas") == {asked}
+    assert found("supervised") == {watched}, "an order that ended with its case waits for nobody"
+    assert found("resting") == {paused, parked}
+    assert found("disputed") == {disputed}
+    assert found("merged") == {merged}
+    assert found("complex") == {hard}
+    assert found("running") == {asked, watched, hard}
+    assert found("unsigned") == {hard}
+    assert found("inhand") == {asked, watched}
+    assert found("waiting") == set()
+    counts = views.counts(viewer, at=NOW, soon=NOW)
+    for box in ("pleas", "supervised", "resting", "disputed", "merged", "running", "unsigned", "inhand", "open"):
+        assert counts.of(box) == len(found(box)), box
+
+
+def test_the_box_of_shares_holds_active_shares_beside_the_lead_alone(session: Session, as_actor: As) -> None:
+    mine = builders.make_case(session, unit="U1", state="signed", unit_codes=["U1", "U2"])
+    builders.make_assignment(session, mine, "U1", state="signed")
+    builders.make_assignment(session, mine, "U2", share="assist", state="sent")
+    ended = builders.make_case(session, unit="U1", state="signed", unit_codes=["U1", "U2"])
+    builders.make_assignment(session, ended, "U2", share="assist", state="returned")
+    own = builders.make_case(session, unit="U2", state="signed")
+    builders.make_assignment(session, own, "U2", state="signed")
+    number = mine.number
+    for unit, sees in (("U2", [number]), ("U1", []), ("U3", [])):
+        viewer = as_actor(builders.actor(Role.UNIT, unit=unit))
+        page = views.worklist(viewer, views.Filter(box="shares"), at=NOW)
+        assert [row.number for row in page.rows] == sees, unit
+        assert (page.count, views.counts(viewer, at=NOW, soon=NOW, unit=unit).shares) == (len(sees), len(sees))
+
+
+def test_a_sheet_shows_what_hangs_on_a_case(session: Session, as_actor: As) -> None:
+    case = builders.make_case(session, unit="U1", state="signed", unit_codes=["U1", "U2"], plea="pause")
+    share = builders.make_assignment(session, case, "U2", share="assist", task="核查排水口", opinion="完好")
+    clock = builders.make_deadline(session, case, "reply", extra=["3wd"], legal_limit="20wd", legal_due_at=NOW)
+    session.add_all(
+        [
+            Pause(
+                district_code=DISTRICT,
+                id=new_id(),
+                case_id=case.id,
+                deadline_id=clock.id,
+                reason_code="survey",
+                started_at=NOW,
+            ),
+            Plea(
+                district_code=DISTRICT,
+                id=new_id(),
+                case_id=case.id,
+                kind="pause",
+                unit_code="U1",
+                asked_name="甲",
+                asked_at=NOW,
+                reason="要勘察",
+                evidence={"document": "勘察函"},
+                span="10nd",
+                state="asked",
+            ),
+            Supervision(
+                district_code=DISTRICT,
+                id=new_id(),
+                case_id=case.id,
+                unit_code="U1",
+                demand="说明原因",
+                state="issued",
+                issued_name="督查",
+                issued_at=NOW,
+            ),
+        ]
+    )
+    child = builders.make_case(session, state="merged", open=True, merged_into=case.id)
+    builders.make_entry(session, case, "reply", data={"truth": "yes", "solved": "no", "answer": "不能公开的部分"})
+    session.flush()
+    key, other, number, child_number = case.id, child.id, case.number, child.number
+    found = sheet.sheet(as_actor(builders.actor(Role.OPERATOR)), key)
+    assert [(s.id, s.task, s.opinion, s.active) for s in found.shares] == [(share.id, "核查排水口", "完好", True)]
+    assert [(p.reason_code, p.ended_at) for p in found.pauses] == [("survey", None)]
+    assert [(p.kind, p.span, p.asked_name, p.state) for p in found.pleas] == [("pause", "10nd", "甲", "asked")]
+    assert [(o.demand, o.state) for o in found.supervisions] == [("说明原因", "issued")]
+    assert [m.number for m in found.merged] == [child_number]
+    assert found.closing == {"truth": "yes", "solved": "no"}
+    assert (list(found.clocks[0].extra), found.clocks[0].legal_limit) == (["3wd"], "20wd")
+    assert sheet.facts(as_actor(builders.actor(Role.OPERATOR)), other).main_number == number
 
 
 def test_a_sheet_shows_a_unit_the_parts_of_its_own_case_only(session: Session, as_actor: As) -> None:

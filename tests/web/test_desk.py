@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from httpx import Response
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
@@ -315,3 +316,104 @@ def test_names_on_the_map_are_those_inside_the_view(operator: TestClient, signed
     for bbox in ("", "1,2,3", "113.0,23.0,112.9,23.1", "113.0,23.0,114.0,24.0", "a,b,c,d", "nan,nan,nan,nan"):
         assert operator.get("/desk/names", params={"bbox": bbox}).status_code == 422, bbox
     assert signed_in("streets").get("/desk/names", params={"bbox": "113.0,23.0,113.02,23.02"}).status_code == 403
+
+
+# Side roads on the desk.
+
+
+def act(operator: TestClient, number: str, action: str, **given: str) -> Response:
+    """Take a step as a script of the page would."""
+    case = stored(number)
+    data = {"version": str(case.version), "seen": str(case.entries)} | given
+    return operator.post(f"/desk/case/{number}/{action}", data=data, headers={"HX-Request": "true"})
+
+
+def test_a_twin_is_merged_with_one_press_and_taken_apart_again(operator: TestClient, open_case: Open) -> None:
+    main = open_case(process_version=2, unit=tiny.STREETS, state="signed")
+    twins = {"suggestions": SPOTS | {"twins": [{"case_id": str(stored(main).id), "score": 0.9, "why": "same"}]}}
+    number = open_case(process_version=2, **twins)
+    page = operator.get(f"/desk?case={number}").text
+    form = re.search(rf'<form method="post" action="/desk/case/{number}/merge".*?</form>', page, re.DOTALL)
+    assert form
+    sent = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
+    assert sent["main"] == main
+    assert "待派单" in page
+    assert operator.post(f"/desk/case/{number}/merge", data=sent).status_code == 303
+    assert (stored(number).state, stored(number).merged_into) == ("merged", stored(main).id)
+    assert f"r-{number}" in operator.get("/desk?box=merged").text
+    assert number in operator.get(f"/cases/{main}").text.replace(" ", ""), "its caller stands on the main sheet"
+    assert act(operator, number, "unmerge", reason="并非同一处").status_code == 200
+    assert stored(number).state == "received"
+
+
+def test_a_case_is_not_merged_into_itself_or_a_number_that_is_not_there(operator: TestClient, open_case: Open) -> None:
+    number = open_case(process_version=2)
+    for main in (number, "202611219999999", "no number"):
+        refused = act(operator, number, "merge", main=main, reason="同一事项")
+        assert refused.status_code in (409, 422), main
+        assert 'id="s-merge-main-e"' in refused.text, "the error stands beside the field"
+    assert stored(number).state == "received"
+
+
+def test_the_number_of_a_case_is_looked_up_while_it_is_typed(operator: TestClient, open_case: Open) -> None:
+    number = open_case()
+    spaced = f"{number[:8]} {number[8:-1]} {number[-1:]}"
+    assert "已受理" in operator.get("/cases/named", params={"main": spaced}).text
+    assert "没有编号" in operator.get("/cases/named", params={"main": "202611219999999"}).text
+    assert operator.get("/cases/named", params={"main": "2026"}).text.strip() == ""
+
+
+def test_a_plea_is_decided_by_somebody_else_and_stands_in_the_box_of_the_desk(
+    operator: TestClient, open_case: Open, signed_in: SignIn
+) -> None:
+    number = open_case(process_version=2, unit=tiny.STREETS, state="signed")
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        builders.make_assignment(session, session.merge(stored(number)), tiny.STREETS, state="signed")
+    data = {"version": str(stored(number).version), "span_n": "2", "span_u": "wd", "reason": "需协调"}
+    assert signed_in("streets").post(f"/unit/{number}/extend_ask", data=data).status_code == 303
+    box = operator.get("/desk?box=pleas").text
+    assert f"r-{number}" in box
+    page = operator.get(f"/desk?box=pleas&case={number}").text
+    assert "延长" in page, "what granting does to the clock is said before"
+    assert act(operator, number, "extend_grant").status_code == 200
+    assert stored(number).plea is None
+    assert f"r-{number}" not in operator.get("/desk?box=pleas").text
+
+
+def test_a_complex_matter_is_marked_on_the_desk_and_keeps_its_start(operator: TestClient, open_case: Open) -> None:
+    number = open_case(process_version=2)
+    form = fields(operator.get(f"/desk?case={number}").text) | {"complex": "yes", "do": "correct"}
+    assert operator.post(f"/desk/case/{number}/save", data=form, headers={"HX-Request": "true"}).status_code == 200
+    assert stored(number).complex
+    assert f"r-{number}" in operator.get("/desk?box=complex").text
+
+
+def test_assisting_units_go_out_with_the_dispatch(operator: TestClient, open_case: Open) -> None:
+    number = open_case(process_version=2)
+    form = fields(operator.get(f"/desk?case={number}").text)
+    form |= {"assist": "区水务局", "note": "请核查排水口", "do": "dispatch", "urgency": "utilities"}
+    answer = operator.post(f"/desk/case/{number}/save", data=form, headers={"HX-Request": "true"})
+    assert answer.status_code == 200, answer.text
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        found = select(Assignment.unit_code, Assignment.share, Assignment.task).where(
+            Assignment.district_code == tiny.DISTRICT, Assignment.case_id == stored(number).id
+        )
+        shares = sorted(session.execute(found.order_by(Assignment.share)).all())
+    assert [tuple(row) for row in shares] == [
+        (tiny.STREETS, "lead", ""),
+        (tiny.WATER, "assist", "请核查排水口"),
+    ]
+
+
+def test_who_sends_a_case_out_has_confirmed_its_place(operator: TestClient, open_case: Open) -> None:
+    number = open_case()
+    form = fields(operator.get(f"/desk?case={number}").text) | {"do": "dispatch"}
+    assert operator.post(f"/desk/case/{number}/save", data=form, headers={"HX-Request": "true"}).status_code == 200
+    assert stored(number).place_by == "operator"
+    assert "地点已确认" in operator.get(f"/cases/{number}").text
+
+
+def test_rules_are_called_by_their_note_and_never_by_their_id(operator: TestClient, open_case: Open) -> None:
+    page = operator.get(f"/desk?case={open_case()}").text
+    assert "市容归城管" in page
+    assert not re.search(r"\br1\b", page)

@@ -1,16 +1,18 @@
 """The unit's inbox and the case sheet through HTTP."""
 
+import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from core.db import transaction
-from dispatch.models import Case, Disclosure, Entry
+from dispatch.models import Attachment, Case, Disclosure, Entry
 from tests import builders, tiny
 
 pytestmark = pytest.mark.web
@@ -230,3 +232,185 @@ def test_a_phone_is_shown_once_and_the_look_is_written_down(signed_in: SignIn, s
     with transaction(builders.program(tiny.DISTRICT)) as session:
         rows = session.scalars(select(Disclosure).where(Disclosure.case_id == stored(number).id)).all()
     assert len(rows) == 1
+
+
+# Many at once.
+
+
+def test_many_are_signed_for_at_once_and_each_result_is_told(signed_in: SignIn, send: Send) -> None:
+    first, second, gone, theirs = send(), send(), send(), send(tiny.WATER)
+    clerk = signed_in("streets")
+    chosen = [f"{n}:{stored(n).version}" for n in (first, second, gone)] + [f"{theirs}:1", "999:1"]
+    assert clerk.post(f"/unit/{second}/sign", data=form(second)).status_code == 303
+    moved = {"unit": "区水务局", "reason": "职责在水务"}
+    signed_in("operator").post(f"/desk/case/{gone}/redispatch", data=form(gone, **moved))
+    page = clerk.post("/unit/sign", data={"case": chosen})
+    assert page.status_code == 200
+    marks = dict(re.findall(r'<li class="(good|known|bad)".*?/unit/(\w+)"', page.text))
+    assert [mark for mark, _number in re.findall(r'<li class="(good|known|bad)".*?/unit/(\w+)"', page.text)] == [
+        *("good", "known", "bad", "bad", "bad"),
+    ], marks
+    assert "区水务局" in page.text, "why it was refused"
+    assert [stored(n).state for n in (first, second, gone, theirs)] == ["signed", "signed", "dispatched", "dispatched"]
+    assert actions(theirs) == ["receive"]
+
+
+def test_a_case_that_changed_meanwhile_is_not_signed_for_unseen(signed_in: SignIn, send: Send) -> None:
+    number = send()
+    old = stored(number).version
+    clerk = signed_in("streets")
+    clerk.post(f"/unit/{number}/note", data=form(number, note="现场围挡"))
+    page = clerk.post("/unit/sign", data={"case": [f"{number}:{old}"]})
+    assert 'class="bad"' in page.text
+    assert actions(number) == ["receive", "note"]
+
+
+def test_signing_for_many_is_bounded_and_needs_a_choice(signed_in: SignIn) -> None:
+    clerk = signed_in("streets")
+    assert clerk.post("/unit/sign", data={}).status_code == 422
+    assert clerk.post("/unit/sign", data={"case": [f"{n}:1" for n in range(101)]}).status_code == 422
+
+
+# Shares.
+
+
+@pytest.fixture
+def shared(send: Send, signed_in: SignIn) -> str:
+    """Return the number of a case that streets leads and water assists in."""
+    number = send(state="signed", process_version=2)
+    with_unit = form(number, unit="区水务局", task="核查排水口")
+    added = signed_in("streets").post(f"/unit/{number}/add_unit", data=with_unit)
+    assert added.status_code == 303, added.text
+    return number
+
+
+def test_a_share_stands_in_the_box_of_the_unit_that_assists_until_it_answers(signed_in: SignIn, shared: str) -> None:
+    helper = signed_in("water")
+    assert f"r-{shared}" not in helper.get("/unit").text, "it does not lead"
+    box = helper.get("/unit?box=shares").text
+    assert f"r-{shared}" in box
+    page = helper.get(f"/unit/{shared}").text
+    assert "核查排水口" in page
+    assert f"/unit/{shared}/share_sign" in page
+    assert f"/unit/{shared}/reply" not in page
+    assert helper.post("/unit/sign", data={"case": [f"{shared}:{stored(shared).version}"]}).status_code == 200
+    assert actions(shared)[-1] == "share_sign"
+    answered = helper.post(f"/unit/{shared}/share_reply", data=form(shared, opinion="排水口完好", agrees="yes"))
+    assert answered.status_code == 303, answered.text
+    assert "排水口完好" in signed_in("streets").get(f"/unit/{shared}").text
+
+
+def test_the_lead_does_not_see_a_reply_before_every_needed_share_is_in(signed_in: SignIn, shared: str) -> None:
+    lead = signed_in("streets")
+    assert f"/unit/{shared}/reply" not in lead.get(f"/unit/{shared}").text
+    closing = {"answer": "已处理。", "truth": "yes", "duty": "yes", "contacted": "yes", "solved": "yes"}
+    refused = lead.post(f"/unit/{shared}/reply", data=form(shared, **closing))
+    assert refused.status_code == 409
+    assert "区水务局" in refused.text
+    assert "已处理。" in refused.text, "what was written can be copied"
+
+
+# Forms.
+
+
+def test_an_answer_with_open_places_is_not_sent(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed", place_name="望湖中学")
+    clerk = signed_in("streets")
+    page = clerk.get(f"/unit/{number}").text
+    assert f"编号{number}" in page, "texts to begin with are filled in from the case"
+    assert "{number}" not in page
+    for answer in ("已于【日期】清运。", "已于____清运。", "编号{number}已办。"):
+        refused = clerk.post(f"/unit/{number}/reply", data=form(number, answer=answer))
+        assert refused.status_code == 422, answer
+        assert answer in refused.text
+    assert stored(number).answer is None
+
+
+def test_the_closing_form_is_asked_by_kind_and_an_error_stands_beside_its_field(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed", process_version=2)
+    clerk = signed_in("streets")
+    refused = clerk.post(
+        f"/unit/{number}/reply",
+        data=form(number, answer="无法解决。", truth="yes", duty="yes", contacted="yes", solved="no"),
+    )
+    assert refused.status_code == 422
+    assert re.search(r'id="s-reply-unsolved_reason-e"', refused.text), "the reason is needed where it is not solved"
+    assert re.search(r'name="solved" value="no" required checked', refused.text)
+    praise = send(state="signed", process_version=2, kind="praise")
+    assert 'name="truth"' not in clerk.get(f"/unit/{praise}").text
+
+
+def test_photos_before_and_after_come_with_the_reply_and_survive_a_refusal(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed")
+    clerk = signed_in("streets")
+    files = [
+        ("photos_before", ("b.png", _png("red"), "image/png")),
+        ("photos_after", ("a.png", _png("blue"), "image/png")),
+    ]
+    refused = clerk.post(f"/unit/{number}/reply", data=form(number, answer=""), files=files)
+    assert refused.status_code == 422
+    kept = re.findall(r'name="photos_kept" value="([^"]+)"', refused.text)
+    assert len(kept) == 2
+    assert photos(number) == [], "a refused step leaves nothing on the case"
+    sent = clerk.post(
+        f"/unit/{number}/reply", data=form(number, answer="已清运。") | {"photos_kept": [*kept, "forged"]}
+    )
+    assert sent.status_code == 303, sent.text
+    assert photos(number) == ["after", "before"]
+    page = clerk.get(f"/unit/{number}").text
+    assert page.count("/photos/") >= 2
+    assert clerk.post(
+        f"/unit/{number}/note", data=form(number, note="x"), files=[("photos_evidence", ("x.png", b"no", "image/png"))]
+    ).status_code in (415, 422)
+
+
+def test_what_a_span_comes_to_is_said_while_it_is_typed(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed", process_version=2)
+    clerk = signed_in("streets")
+    ask = f"/unit/{number}/extend_ask/effects"
+    assert "If it is granted" not in clerk.get(ask, params={"lang": "en"}).text
+    told = clerk.get(ask, params={"span_n": "3", "span_u": "wd"}).text
+    assert "3 working days" in told
+    assert "instead of" in told
+    assert "instead of" not in clerk.get(ask, params={"span_n": "x", "span_u": "wd"}).text
+    assert clerk.get(f"/unit/{number}/close/effects").status_code == 200, "a step that is not on offer says nothing"
+    clerk.get("/?lang=zh")
+
+
+def test_an_extension_is_asked_once_and_the_page_says_what_waits(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed", process_version=2)
+    clerk = signed_in("streets")
+    asked = {"span_n": "3", "span_u": "wd", "reason": "需会同施工单位"}
+    assert clerk.post(f"/unit/{number}/extend_ask", data=form(number, **asked)).status_code == 303
+    page = clerk.get(f"/unit/{number}").text
+    assert f"/unit/{number}/extend_ask" not in page
+    assert f"r-{number}" in clerk.get("/unit?box=pleas").text
+    too_long = send(state="signed", process_version=2)
+    refused = clerk.post(f"/unit/{too_long}/extend_ask", data=form(too_long, **asked | {"span_n": "99"}))
+    assert refused.status_code == 422
+    assert 'name="span_n" min="1" max="180" inputmode="numeric" value="99"' in refused.text
+
+
+def test_the_log_is_a_timeline_by_day_with_both_times_of_a_late_entry(signed_in: SignIn, send: Send) -> None:
+    number = send(state="signed")
+    case = stored(number)
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        held = session.merge(case)
+        at = datetime(2026, 11, 18, 6, 0, tzinfo=UTC)
+        entry = {"at": at, "happened_at": at - timedelta(hours=5), "data": {"note": "事后补记"}}
+        builders.make_entry(session, held, "note", late=True, **entry)
+    page = signed_in("streets").get(f"/unit/{number}").text
+    assert "2026年11月18日" in page
+    assert "补录" in page or "事后" in page
+
+
+def photos(number: str) -> list[str]:
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        where = (Attachment.district_code == tiny.DISTRICT, Attachment.case_id == stored(number).id)
+        return sorted(session.scalars(select(Attachment.purpose).where(*where)))
+
+
+def _png(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(out, "PNG")
+    return out.getvalue()
