@@ -90,17 +90,20 @@ def list_jobs() -> None:
 
     from api import wiring
 
-    table = Table("job", "kind", "state", "done", "moved", "asked by", "asked at", "error")
+    table = Table()
+    for name in ("kind", "state", "done", "moved", "asked at"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("by")
+    table.add_column("error")
     for job in _newest_jobs(wiring.district()):
         done = f"{job.done:,} of {job.total:,}" if job.total is not None else "-"
         table.add_row(
-            str(job.id),
             job.kind,
             job.state,
             done,
             f"{job.moved:,}",
+            f"{job.created_at:%m-%d %H:%M} UTC",
             job.asked_by,
-            f"{job.created_at:%Y-%m-%d %H:%M} UTC",
             job.error["message"].format_map(job.error["params"]) if job.error else "",
         )
     console.print(table)

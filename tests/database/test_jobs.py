@@ -21,7 +21,8 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.settings import ROOT
 from dispatch import deadlines, jobs
 from dispatch.jobs import SETTLE, Progress
-from dispatch.rulebook import Rulebook, read_rulebook
+from dispatch.load import _tell_others
+from dispatch.rulebook import Rulebook, read_rulebook, revision
 from tests import tiny
 from tests.builders import program, put_away
 from tests.database.roads import Matter, person
@@ -286,3 +287,33 @@ def test_only_administrators_see_and_stop_jobs(book: Rulebook) -> None:
         jobs.cancel(session, uuid.uuid4(), at=READY)
     with transaction(ADMIN) as session, pytest.raises(Invalid, match="no background job"):
         jobs.queue(session, "mine bitcoin", at=AT, why={})
+
+
+def test_command_line_works_at_a_job_by_itself_and_lists_it(book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a worker `wangge recompute --wait` does the work; the moments before it may begin are skipped here."""
+    from typer.testing import CliRunner
+
+    from api import cli_district, wiring
+    from api.cli import app
+
+    monkeypatch.setattr(jobs, "SETTLE", timedelta(0))
+    matter = Matter(book, at=AT)
+    spring_festival()
+    wiring.forget()
+    done = CliRunner().invoke(app, ["recompute", "--wait"])
+    assert done.exit_code == 0, done.output
+    assert "done: 2 of 2 open deadlines moved" in done.output
+    assert matter.clocks()["reply"]["provisional"] is False
+    listed = CliRunner().invoke(app, ["jobs"])
+    assert "recompute" in listed.output
+    assert cli_district.recompute in [command.callback for command in app.registered_commands]
+
+
+def test_notice_concerns_every_district_of_the_installation(book: Rulebook) -> None:
+    """The calendar is the nation's: a load in one district queues the job in the others whose deadlines run."""
+    Matter(book, at=AT)
+    _tell_others("990100", [2027], at=AT, bind=None)
+    with snapshot(program(tiny.DISTRICT)) as session:
+        assert revision(session, tiny.DISTRICT) == book.revision + 1
+    now = newest()
+    assert (now.state, now.why) == ("queued", {"notices": [2027]})
