@@ -217,6 +217,12 @@ class Assignment(Base):
         CheckConstraint("state IN ('sent', 'signed', 'replied', 'returned', 'moved', 'done')", name="state"),
         Index("ix_assignment_case", "district_code", "case_id"),
         Index("ix_assignment_unit", "district_code", "unit_code", "created_at"),
+        Index(
+            "ix_assignment_active",
+            "district_code",
+            "unit_code",
+            postgresql_where=text("share <> 'lead' AND state IN ('sent', 'signed', 'replied')"),
+        ),
     )
 
     district_code: Mapped[str] = mapped_column(primary_key=True)

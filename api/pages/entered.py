@@ -46,6 +46,9 @@ async def _entered(request: Request) -> Entered:
                 values.append(value)
         elif isinstance(value, UploadFile) and value.filename and len(made.files) < _MOST_FILES:
             made.files.setdefault(name, []).append(await value.read(PHOTO_LIMIT + 1))
+        if isinstance(value, UploadFile):
+            # Nobody else does: the form was read by hand.
+            await value.close()
     return made
 
 

@@ -115,9 +115,11 @@ def test_by_keys_alone_from_the_desk_to_a_closed_case(seat: Seat, server: str, f
     )
 
     clerk = seat("streets")
-    clerk.goto(f"{server}/unit?state=dispatched")
-    clerk.locator(f"#r-{number} form button").click()
-    clerk.wait_for_url("**/unit?state=dispatched&done=**")
+    clerk.goto(f"{server}/unit?box=unsigned")
+    clerk.locator(f'.pick[value^="{number}:"]').check()
+    expect(clerk.locator("#picked")).to_have_text("(1)")
+    clerk.keyboard.press("s")
+    expect(clerk.locator(".results .good")).to_contain_text("已签收")
     assert stored(number).state == "signed"
     clerk.goto(f"{server}/unit/{number}?back=state%3Dsigned")
     answer = clerk.locator("textarea[name=answer]")
@@ -126,14 +128,14 @@ def test_by_keys_alone_from_the_desk_to_a_closed_case(seat: Seat, server: str, f
     answer.fill("已到现场清理占道摊贩，并安排早晚巡查。")
     clerk.reload()
     expect(answer).to_have_value("已到现场清理占道摊贩，并安排早晚巡查。"), "a draft outlives a reload"
-    clerk.locator(f'form[action="/unit/{number}/reply"] button').click()
+    clerk.locator(f'form[action="/unit/{number}/reply"] button').last.click()
     clerk.wait_for_url("**/unit?state=signed&done=**")
     assert stored(number).state == "replied"
 
     desk.goto(f"{server}/desk?box=answered&case={number}")
-    desk.locator(f'form[action="/desk/case/{number}/callback"]').locator("xpath=..").locator("summary").click()
+    expect(desk.locator('details.step[data-action="callback"]')).to_have_attribute("open", "")
     desk.locator(f'form[action="/desk/case/{number}/callback"] [name=satisfaction][value="5"]').check()
-    desk.locator(f'form[action="/desk/case/{number}/callback"] button').click()
+    desk.locator(f'form[action="/desk/case/{number}/callback"] button').last.click()
     expect(desk.locator("[data-said]")).to_be_visible()
     closed = stored(number)
     assert (closed.state, closed.satisfaction, closed.open) == ("closed", 5, False)
@@ -168,7 +170,7 @@ def test_two_windows_on_one_case_lose_no_word(seat: Seat, server: str) -> None:
     note = f'form[action="/desk/case/{number}/note"]'
     second.locator(note).locator("xpath=..").locator("summary").click()
     second.fill(f"{note} textarea[name=note]", "督查已关注")
-    second.locator(f"{note} button").click()
+    second.locator(f"{note} button").last.click()
     expect(second.locator("[data-said]")).to_be_visible()
     first.locator('#save button[value="dispatch"]').click()
     expect(first.locator("#detail [role=alert]").first).to_contain_text("督查已关注")
@@ -181,16 +183,19 @@ def test_two_windows_on_one_case_lose_no_word(seat: Seat, server: str) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_violation_on_the_working_pages(seat: Seat, server: str, theme: str) -> None:
     number = waiting(phone="13800138000")
+    with_unit = waiting(unit=tiny.STREETS, state="signed", process_version=2)
     axe = (STATIC / "vendor" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
     pages = {
         "operator": (f"/desk?case={number}", "/desk?box=ended", "/desk/new", f"/cases/{number}", "/cases"),
-        "streets": ("/unit", "/unit?box=all"),
+        "streets": ("/unit", "/unit?box=all", f"/unit/{with_unit}", f"/unit?box=inhand&case={with_unit}"),
     }
     for login, paths in pages.items():
         page = seat(login, axe=True)
         for path in paths:
             page.goto(f"{server}{path}{'&' if '?' in path else '?'}theme={theme}")
-            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(300)
+            # What is folded is looked at, too.
+            page.evaluate("document.querySelectorAll('details:not([name])').forEach((part) => { part.open = true; })")
             page.evaluate(axe)
             found = page.evaluate("axe.run(document)")["violations"]
             assert [(f["id"], [node["html"][:120] for node in f["nodes"]]) for f in found] == [], path
@@ -198,9 +203,10 @@ def test_axe_finds_no_violation_on_the_working_pages(seat: Seat, server: str, th
 
 def test_working_pages_fit_a_phone(chromium: Browser, seat: Seat, server: str) -> None:
     number = waiting()
+    with_unit = waiting(unit=tiny.STREETS, state="signed", process_version=2)
     for login, paths in {
         "operator": (f"/desk?case={number}", "/desk/new", f"/cases/{number}"),
-        "streets": ("/unit",),
+        "streets": ("/unit", f"/unit/{with_unit}"),
     }.items():
         page = seat(login)
         page.set_viewport_size({"width": 390, "height": 844})
@@ -209,3 +215,49 @@ def test_working_pages_fit_a_phone(chromium: Browser, seat: Seat, server: str) -
                 page.goto(f"{server}{path}{'&' if '?' in path else '?'}type={size}")
                 wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
                 assert wide <= 0, (path, size)
+
+
+def test_the_inbox_works_by_keys_and_none_acts_while_somebody_types(seat: Seat, server: str, faults: list[str]) -> None:
+    numbers = [waiting(unit=tiny.STREETS, state="signed", process_version=2, title=f"第{n}件") for n in (1, 2)]
+    clerk = seat("streets")
+    clerk.goto(f"{server}/unit?q=第&box=inhand&sort=oldest")
+    current = clerk.locator(".item[aria-current]")
+    expect(current).to_have_attribute("data-number", numbers[0])
+    clerk.keyboard.press("j")
+    expect(clerk.locator("article.case")).to_have_attribute("data-number", numbers[1])
+    expect(current).to_have_attribute("data-number", numbers[1])
+    assert f"case={numbers[1]}" in clerk.url, "the address leads back to what is shown"
+    clerk.keyboard.press("?")
+    expect(clerk.locator("#help")).to_be_visible()
+    clerk.keyboard.press("j")
+    expect(current).to_have_attribute("data-number", numbers[1])
+    clerk.keyboard.press("Escape")
+    expect(clerk.locator("#help")).to_be_hidden()
+    clerk.keyboard.press("r")
+    expect(clerk.locator("textarea[name=answer]")).to_be_focused()
+    clerk.keyboard.type("js?r 已办")
+    expect(clerk.locator("textarea[name=answer]")).to_have_value("js?r 已办")
+    clerk.keyboard.press("Escape")
+    clerk.keyboard.press("k")
+    expect(clerk.locator("article.case")).to_have_attribute("data-number", numbers[0])
+    clerk.keyboard.press("/")
+    expect(clerk.locator("#search")).to_be_focused()
+    clerk.keyboard.press("Escape")
+    clerk.keyboard.press("Enter")
+    clerk.wait_for_url(f"**/unit/{numbers[0]}?**")
+    expect(clerk.locator("#h-log")).to_be_visible()
+    assert faults == []
+
+
+def test_on_a_phone_the_list_leads_to_the_case_and_back(seat: Seat, server: str) -> None:
+    number = waiting(unit=tiny.STREETS, state="signed", process_version=2, title="手机上看")
+    clerk = seat("streets")
+    clerk.set_viewport_size({"width": 390, "height": 844})
+    clerk.goto(f"{server}/unit?q=手机上看")
+    expect(clerk.locator("#detail")).to_be_hidden()
+    clerk.locator(f"#r-{number}").click()
+    clerk.wait_for_url(f"**/unit/{number}?**")
+    expect(clerk.locator("textarea[name=answer]")).to_be_visible()
+    clerk.get_by_role("link", name="返回列表").click()
+    expect(clerk.locator(f"#r-{number}")).to_be_visible()
+    assert "q=" in clerk.url, "the filter is kept"

@@ -101,7 +101,7 @@ def at_desk(page: Page, server: str, number: str) -> None:
 
 def taken(page: Page, number: str, action: str) -> None:
     """Wait until a step stands in the log."""
-    for _ in range(80):
+    for _ in range(300):
         if actions(number)[-1:] == [action]:
             return
         page.wait_for_timeout(100)

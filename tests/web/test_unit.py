@@ -398,7 +398,7 @@ def test_the_log_is_a_timeline_by_day_with_both_times_of_a_late_entry(signed_in:
         held = session.merge(case)
         at = datetime(2026, 11, 18, 6, 0, tzinfo=UTC)
         entry = {"at": at, "happened_at": at - timedelta(hours=5), "data": {"note": "事后补记"}}
-        builders.make_entry(session, held, "note", late=True, **entry)
+        builders.make_entry(session, held, "note", **entry)
     page = signed_in("streets").get(f"/unit/{number}").text
     assert "2026年11月18日" in page
     assert "补录" in page or "事后" in page
