@@ -328,6 +328,9 @@ def _forms(table: Row) -> dict[str, dict[str, tuple[str, ...]]]:
     for action, kinds in found.items():
         kinds.only(*table.words("kinds"))
         forms[action] = {kind: kinds.words(kind) for kind in kinds}
+        for name in {name for names in forms[action].values() for name in names}:
+            if name not in FIELDS:
+                kinds.reject("{file}, line {line}: there is no field {name}.", name=name)
     return forms
 
 
@@ -439,6 +442,29 @@ def _check_step(row: Row, step: Step, *, states: Mapping[str, State], clocks: It
         row.reject("{file}, line {line}: a cap must be at least 1.")
     if step.who not in _WHO:
         row.reject("{file}, line {line}: a step is for the lead, a share or any unit, not for {who}.", who=step.who)
+    if step.part and step.part not in _parts():
+        row.reject("{file}, line {line}: a share has no action {part}.", part=step.part)
+    for name in step.guards:
+        if name not in _guards():
+            row.reject("{file}, line {line}: there is no guard {guard}.", guard=name)
+
+
+@cache
+def _parts() -> frozenset[str]:
+    """Return the actions of a share, read from its own table without checking it: that is done when it is loaded."""
+    path = FOLDER / "assignment.yaml"
+    return frozenset(
+        row.text("action") for table in parse_yaml(read_text(path), file=path.name) for row in table.rows("steps")
+    )
+
+
+@cache
+def _guards() -> frozenset[str]:
+    # Guards look at cases and cases at tables; only the names are wanted here, when a table is read.
+    from dispatch import guards
+    from dispatch.items import guards as of_items
+
+    return frozenset((*guards.GUARDS, *of_items.GUARDS))
 
 
 def problems(found: Process) -> list[str]:
@@ -530,6 +556,10 @@ def _clock_problems(found: Process) -> list[str]:
             wrong += [f"The clock {clock} still runs in the final state {name}." for clock in late]
         elif any(all(clock.startswith("-") for clock in clocks) for clocks in sets):
             wrong.append(f"A case may wait in {name} with no clock running.")
+        for clock, action in found.expiry.items():
+            able = found.has(action, name) and Role.SYSTEM in found.step_for(action, name).roles
+            if any(clock in clocks for clocks in sets) and not able:
+                wrong.append(f"The program cannot {action} in {name} when {clock} runs out there.")
     used = {clock for step in found.steps for clock in step.starts} | set(found.starts)
     known = (*found.clocks, *found.sides)
     return wrong + [f"The clock {clock} never starts." for clock in known if clock not in used]
