@@ -99,12 +99,14 @@ class Loaded:
     warned: Sequence[Warned]
 
 
-#: The version of every item that is the latest on a day, withdrawn or not.
-_LATEST: Final = (
-    "SELECT DISTINCT ON (item_code) * FROM item_version WHERE district_code = :d AND valid_from <= :day"
-    " ORDER BY item_code, valid_from DESC, version DESC"
+#: The items that hold on a day. The latest version of each is found by its narrow columns first, bodies stay unread.
+_HELD: Final = (
+    "WITH latest AS (SELECT DISTINCT ON (item_code) district_code, item_code, version, withdrawn_from FROM item_version"
+    " WHERE district_code = :d AND valid_from <= :day ORDER BY item_code, valid_from DESC, version DESC),"
+    " held AS (SELECT v.* FROM latest JOIN item_version v ON v.district_code = :d"
+    " AND v.district_code = latest.district_code AND v.item_code = latest.item_code AND v.version = latest.version"
+    " WHERE latest.withdrawn_from IS NULL OR latest.withdrawn_from > :day)"
 )
-_HOLDS: Final = "(withdrawn_from IS NULL OR withdrawn_from > :day)"
 
 
 def listing(session: Session, asked: Filter, *, day: date, page: int = 1) -> Listing:
@@ -130,10 +132,9 @@ def listing(session: Session, asked: Filter, *, day: date, page: int = 1) -> Lis
             "(done_at_once OR body->'channels' ?| ARRAY['web', 'home'] OR body @> '{\"pick_ups\": [{\"post\": true}]}')"
         )
     where = " AND ".join(clauses) or "true"
-    current = f"WITH latest AS ({_LATEST}), held AS (SELECT * FROM latest WHERE {_HOLDS})"  # noqa: S608  constants
     totals = rows(
         session,
-        f"{current} SELECT count(*) AS total, count(*) FILTER (WHERE {where}) AS matching,"  # noqa: S608  as above
+        f"{_HELD} SELECT count(*) AS total, count(*) FILTER (WHERE {where}) AS matching,"  # noqa: S608  as above
         " coalesce(array_agg(DISTINCT unit_code ORDER BY unit_code), '{}') AS units FROM held",
         **given,
     )[0]
@@ -141,7 +142,7 @@ def listing(session: Session, asked: Filter, *, day: date, page: int = 1) -> Lis
     page = min(max(page, 1), pages)
     found = rows(
         session,
-        f"{current} SELECT {_COLUMNS} FROM held WHERE {where} ORDER BY item_code LIMIT :n OFFSET :skip",  # noqa: S608
+        f"{_HELD} SELECT {_COLUMNS} FROM held WHERE {where} ORDER BY item_code LIMIT :n OFFSET :skip",  # noqa: S608
         **given,
         n=PAGE,
         skip=(page - 1) * PAGE,
@@ -189,7 +190,7 @@ def every(session: Session, day: date) -> list[Version]:
     """Return all items that hold on a day with their sheets, by code: for exports. Reads; bounded by `MOST_ITEMS`."""
     found = rows(
         session,
-        f"WITH latest AS ({_LATEST}) SELECT {_COLUMNS}, body, digest FROM latest WHERE {_HOLDS}"  # noqa: S608  constants
+        f"{_HELD} SELECT {_COLUMNS}, body, digest FROM held"  # noqa: S608  constants
         " ORDER BY item_code LIMIT :n",
         d=actor_of(session).district,
         day=day,
