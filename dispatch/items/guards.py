@@ -43,12 +43,6 @@ def _lagging(look: Look) -> None:
         raise Conflict("These materials may not follow later: {materials}.", materials=names(strict))
 
 
-def _not_negative(look: Look) -> None:
-    entry = matter(look).application.verdict.get("negative")
-    if entry:
-        raise Conflict("The negative list forbids it: {title} ({basis}).", title=entry["title"], basis=entry["basis"])
-
-
 def _at_once_item(look: Look) -> None:
     if not matter(look).sheet.done_at_once:
         raise Conflict("This item is not done at once; a unit decides about it.")
@@ -125,7 +119,6 @@ GUARDS: Mapping[str, Guard] = {
     "may_tell": _may_tell,
     "complete": _complete,
     "lagging": _lagging,
-    "not_negative": _not_negative,
     "at_once_item": _at_once_item,
     "no_survey_open": _no_survey_open,
     "survey_open": _survey_open,
