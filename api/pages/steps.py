@@ -179,7 +179,9 @@ def offers(
                 problem=problem if mine and not any(one.error for one in asks) else "",
             )
         )
-    return tuple(sorted(found, key=lambda offer: ("main", "side", "more").index(offer.place)))
+    # A refusal stands beside the grant, a mere note behind what changes something.
+    order = {"plea_refuse": -1, "supervise_again": -1, "rework": -1, "note": 1}
+    return tuple(sorted(found, key=lambda o: (("main", "side", "more").index(o.place), order.get(o.step.action, 0))))
 
 
 def _asked(step: Step, name: str, needed: Iterable[str]) -> bool:
