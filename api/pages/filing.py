@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from api import security, uploads
+from api.i18n import N_
 from core.errors import Invalid
 from dispatch.items.application import NewApplication
 from dispatch.items.catalogue import Version
@@ -29,6 +30,12 @@ KEPT_S = 24 * 3600
 #: Values of one name, files of one form, and files of one material.
 _MOST, _MOST_FILES, _MOST_EACH = 200, 30, 6
 KEY = re.compile(r"[0-9A-Za-z_\-]{16,64}")
+#: What nobody can apply without, as the form calls it.
+_NEEDED: Mapping[str, str] = {
+    "name": N_("Name"),
+    "id_number": N_("Identity number or credit code"),
+    "phone": N_("Telephone"),
+}
 _FALSE: Mapping[type, Any] = {bool: False, str: "", int: 0, float: 0.0}
 
 
@@ -48,16 +55,19 @@ class Posted:
 async def _posted(request: Request) -> Posted:
     """Return the fields of the form; async because reading one is. Files are read up to one byte over the limit."""
     made = Posted()
-    given = (await request.form()) if request.method == "POST" else request.query_params
-    for name, value in given.multi_items():
-        if isinstance(value, str):
-            made.texts[name] = value
-            known = made.lists.setdefault(name, [])
-            if len(known) < _MOST:
-                known.append(value)
-        elif isinstance(value, UploadFile) and value.filename and sum(map(len, made.files.values())) < _MOST_FILES:
-            data = await value.read(security.PHOTO_LIMIT + 1)
-            made.files.setdefault(name, []).append((value.filename[:120], data))
+    if request.method != "POST":
+        return made
+    # Whoever reads a form closes it: its files lie on the disk.
+    async with request.form() as given:
+        for name, value in given.multi_items():
+            if isinstance(value, str):
+                made.texts[name] = value
+                known = made.lists.setdefault(name, [])
+                if len(known) < _MOST:
+                    known.append(value)
+            elif isinstance(value, UploadFile) and value.filename and sum(map(len, made.files.values())) < _MOST_FILES:
+                data = await value.read(security.PHOTO_LIMIT + 1)
+                made.files.setdefault(name, []).append((value.filename[:120], data))
     return made
 
 
@@ -183,9 +193,9 @@ def needs_town(sheet: Sheet) -> bool:
 
 def check(posted: Posted, sheet: Sheet, *, web: bool) -> None:
     """Raise Invalid, naming the field, where the form misses what nobody can do without."""
-    for name in ("name", "id_number", "phone"):
+    for name, label in _NEEDED.items():
         if not posted.text(name):
-            raise Invalid("{name} is needed.", field=name, name=name)
+            raise Invalid("{name} is needed.", field=name, name=label)
     if by_agent(posted, sheet) and not (posted.text("agent_name") and posted.text("agent_phone")):
         raise Invalid("Say who acts for the applicant, with a telephone.", field="agent_name")
     if needs_town(sheet) and not posted.text("town"):

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import select, update
 
 from api.wording import CHINA
+from core.db import transaction
+from dispatch.items.application_models import Survey
+from dispatch.models import Case
 from tests import tiny
+from tests.builders import program
 from tests.journeys.test_citizen_to_rated import PHONE, Sit, beside, faults, sit
 from tests.web import counters
 
@@ -95,6 +100,14 @@ def open_in_inbox(clerk: Page, server: str, number: str) -> None:
     expect(clerk.get_by_role("main")).to_contain_text(re.compile(r"\s*".join(number)))
 
 
+def the_day_comes(number: str) -> None:
+    """Let the day of the survey come: nobody records one before it was."""
+    with transaction(program(tiny.DISTRICT)) as session:
+        case = session.scalars(select(Case.id).where(Case.district_code == tiny.DISTRICT, Case.number == number)).one()
+        mine = (Survey.district_code == tiny.DISTRICT, Survey.case_id == case)
+        session.execute(update(Survey).where(*mine).values(set_for=datetime.now(UTC) - timedelta(minutes=1)))
+
+
 def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick_up(
     sit: Sit, server: str, faults: list[str], tmp_path: Path
 ) -> None:
@@ -130,6 +143,7 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
     call.locator('input[name="survey_at"]').fill(soon)
     call.locator('input[name="survey_place"]').fill("滨湖路18号门口")
     press(call)
+    the_day_comes(number)
     open_in_inbox(lead, server, number)
     record = step(lead, "survey_record")
     record.locator('textarea[name="survey_record"]').fill("三个单位到场，现场与方案一致。")
@@ -178,4 +192,81 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
     again.get_by_role("button", name="提交评价").click()
     expect(again.get_by_role("main")).to_contain_text("您的评价：非常满意")
     shoot(again, "citizen-end")
+    # The wrong code was refused, as it should be.
+    assert [fault for fault in faults if "422" not in fault] == []
+
+
+def test_an_item_is_done_at_once_in_one_press_at_the_counter(sit: Sit, faults: list[str]) -> None:
+    operator = sit("operator")
+    operator.get_by_role("link", name="窗口", exact=True).click()
+    operator.keyboard.press("n")
+    operator.get_by_role("combobox").fill("SL110002")
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_role("heading", level=1)).to_contain_text("老年人优待证")
+    shoot(operator, "counter")
+    operator.get_by_label("申请人姓名").fill("李试验")
+    operator.get_by_label("身份证件号码").fill(counters.card(11))
+    operator.get_by_label("电话", exact=True).fill("13900139000")
+    operator.get_by_label(re.compile("镇街")).select_option(tiny.WEST)
+    operator.locator('input[name="pickup"]').first.check()
+    operator.get_by_role("button", name="全部齐全").click()
+    operator.get_by_role("button", name="当场办结并发证").click()
+    expect(operator.get_by_role("heading", name="结果领取单")).to_be_visible()
+    expect(operator.get_by_role("main")).to_contain_text("已批准")
+    shoot(operator, "counter-result")
+    operator.get_by_role("link", name="下一位").click()
+    operator.get_by_role("link", name="已结束").click()
+    expect(operator.get_by_role("main")).to_contain_text("老年人优待证")
+    shoot(operator, "window-list")
+    assert faults == []
+
+
+def test_a_request_for_information_is_made_clear_answered_and_filed(sit: Sit, server: str, faults: list[str]) -> None:
+    citizen, operator, clerk = sit(size=PHONE), sit("operator"), sit("streets")
+    citizen.get_by_role("link", name="在线申办").first.click()
+    citizen.get_by_role("link", name="申请政府信息公开").click()
+    citizen.get_by_label("个人", exact=True).check()
+    citizen.get_by_label("姓名").fill("赵试验")
+    citizen.get_by_label("身份证件号码或统一社会信用代码").fill(counters.card(23))
+    citizen.get_by_label("电话", exact=True).fill("13700137000")
+    citizen.get_by_label("您要申请公开什么信息？").fill("垃圾清运的合同")
+    citizen.get_by_label("电子文本").check()
+    shoot(citizen, "information-form")
+    citizen.get_by_role("button", name="提交申请").click()
+    expect(citizen.get_by_role("heading", name="已收到您的申请，谢谢")).to_be_visible()
+    number = beside(citizen, "编号")
+
+    open_at_window(operator, number)
+    notice = step(operator, "notice")
+    notice.locator('[name="unclear"]').fill("请写明是哪一年、哪个镇的合同。")
+    press(notice)
+
+    citizen.get_by_role("link", name="查看进度").click()
+    expect(citizen.get_by_role("main")).to_contain_text("哪一年")
+    shoot(citizen, "information-unclear")
+    citizen.get_by_label("您要申请公开什么信息？").fill("望湖镇 2025 年垃圾清运服务合同全文")
+    citizen.get_by_role("button", name="提交").first.click()
+    expect(citizen.get_by_role("status")).to_be_visible()
+
+    open_at_window(operator, number)
+    register = step(operator, "register")
+    register.locator('input[name="unit"]').fill("区城市管理局")
+    press(register)
+    open_in_inbox(clerk, server, number)
+    press(step(clerk, "sign"))
+    open_in_inbox(clerk, server, number)
+    reply = step(clerk, "reply")
+    reply.locator('[name="reply_kind"]').first.select_option(index=1)
+    reply.locator('[name="legal_basis"]').fill("政府信息公开条例第三十六条")
+    reply.locator('[name="answer"]').fill("合同全文已公开，见附件目录。")
+    press(reply)
+    open_at_window(operator, number)
+    press(step(operator, "file"))
+
+    citizen.reload()
+    expect(citizen.get_by_role("main")).to_contain_text("合同全文已公开")
+    citizen.get_by_label("满意", exact=True).check()
+    citizen.get_by_role("button", name="提交评价").click()
+    expect(citizen.get_by_role("main")).to_contain_text("您的评价：满意")
+    shoot(citizen, "information-end")
     assert faults == []
