@@ -283,7 +283,7 @@ class Deadline(Base):
     stopped_at: Mapped[datetime | None] = mapped_column(Instant)
     #: met, missed or void (the matter went elsewhere).
     outcome: Mapped[str | None]
-    #: The share that the clock measures; None for clocks of the whole case.
+    #: The share, or the owed material, that the clock measures; None for clocks of the whole case.
     assignment_id: Mapped[uuid.UUID | None]
     #: Extensions granted, in order, each a typed limit that begins where the one before it ends.
     extra: Mapped[list[str]] = mapped_column(ARRAY(String), server_default=text("'{}'"))
