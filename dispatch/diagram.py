@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from core.actor import Role
@@ -47,6 +47,10 @@ def document(found: Iterable[Process], limits: Iterable[LimitRule]) -> str:
             "Generated from `dispatch/processes/` by `python -m dispatch.diagram`; do not edit. Buttons, API and"
             " permission checks read the same tables."
         ),
+        (
+            "“Only if” names conditions of `dispatch/guards.py`; “share” names what the unit's share does, an action of"
+            " the process `assignment`. Where an action differs by state, ` / ` stands between the ways."
+        ),
     ]
     for process in found:
         parts += [
@@ -62,13 +66,11 @@ def document(found: Iterable[Process], limits: Iterable[LimitRule]) -> str:
             matrix(process),
             "### Actions",
             _table(
-                ["action", "term", "leads to", "needs", "clocks", "tells", "meaning"],
+                ["action", "term", "leads to", "needs", "only if", "clocks", "share", "tells", "meaning"],
                 [_action(process, action) for action in process.actions],
             ),
-            "### Clocks",
-            f"Started when a case is opened: {', '.join(process.starts)}.",
-            _table(["clock", "runs"], [[f"`{name}`", meaning] for name, meaning in process.clocks.items()]),
         ]
+        parts += _forms(process) + _clocks_of(process)
     parts += [
         "## Default limits",
         (
@@ -87,16 +89,23 @@ def document(found: Iterable[Process], limits: Iterable[LimitRule]) -> str:
 
 
 def _action(process: Process, action: str) -> list[str]:
+    """Return one action's row; where its steps differ by state, each way of doing it stands once."""
     steps = [step for step in process.steps if step.action == action]
     first = steps[0]
     targets = dict.fromkeys(step.target if step.moves else "stays" for step in steps)
+
+    def each(told: Callable[[Step], str]) -> str:
+        return " / ".join(dict.fromkeys(filter(None, map(told, steps))))
+
     return [
         f"`{action}`",
         f"{first.term} {first.label}",
         ", ".join(targets),
-        _needs(first),
-        _clocks(first),
-        ", ".join(first.emits),
+        each(_needs),
+        each(lambda step: ", ".join(step.guards)),
+        each(_clocks),
+        each(_share),
+        each(lambda step: ", ".join(step.emits)),
         first.meaning,
     ]
 
@@ -105,6 +114,7 @@ def _needs(step: Step) -> str:
     needs = [*step.needs, *(["reason"] if step.reason_required else [])]
     if step.cap is not None:
         needs.append(f"at most {step.cap} times")
+    needs += [f"{role.value} at most {most} times" for role, most in step.caps.items()]
     if step.within is not None:
         needs.append(f"within {step.within.words.format(count=step.within.amount)}")
     return ", ".join(needs)
@@ -114,7 +124,53 @@ def _clocks(step: Step) -> str:
     words = [f"stops {', '.join(step.stops)} ({step.outcome})"] if step.stops else []
     if step.starts:
         words.append(f"starts {', '.join(step.starts)}")
+    if step.holds:
+        words.append(f"holds {', '.join(step.holds)}")
+    if step.resumes:
+        words.append(f"resumes {', '.join(step.resumes)}")
     return "; ".join(words)
+
+
+def _share(step: Step) -> str:
+    """Return which unit may take the step where that is not the lead, and what its share does."""
+    who = {"share": "by a unit with a share", "any": "by any unit that had a share"}.get(step.who, "")
+    return "; ".join(filter(None, (who, f"`{step.part}`" if step.part else "")))
+
+
+def _forms(process: Process) -> list[str]:
+    if not process.forms:
+        return []
+    rows = [
+        [f"`{action}`", kind, ", ".join(names) or "nothing more"]
+        for action, kinds in process.forms.items()
+        for kind, names in kinds.items()
+    ]
+    return [
+        "### Forms",
+        "Asked besides what the action needs, by the kind of the case.",
+        _table(["action", "kind", "asks"], rows),
+    ]
+
+
+def _clocks_of(process: Process) -> list[str]:
+    if not process.clocks:
+        return []
+    known = {**process.clocks, **process.sides}
+    rows = [
+        [
+            f"`{name}`",
+            "beside the case" if name in process.sides else "the case's own",
+            "the lead unit" if name in process.unit_clocks else "",
+            f"`{process.expiry[name]}`" if name in process.expiry else "",
+            meaning,
+        ]
+        for name, meaning in known.items()
+    ]
+    return [
+        "### Clocks",
+        f"Started when a case is opened: {', '.join(process.starts)}.",
+        _table(["clock", "kind", "measures", "at its end the program does", "runs"], rows),
+    ]
 
 
 def _roles(roles: Iterable[Role]) -> str:
