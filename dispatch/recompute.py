@@ -94,10 +94,13 @@ def recompute(
         return Slice(0, 0, None)
     moves = _moves(session, book, rows)
     if moves:
-        # Somebody may have acted on them meanwhile: lock, look again, and only then write.
+        # Somebody may have acted on them meanwhile: lock, look again, reckon those anew, and only then write.
         session.execute(_LOCK, {"d": book.district, "ids": sorted({move.row.case_id for move in moves})})
-        again = session.execute(_LOCKED, {"d": book.district, "ids": [move.row.id for move in moves]}).all()
-        moves = _moves(session, book, again)
+        first = {move.row.id: move for move in moves}
+        again = session.execute(_LOCKED, {"d": book.district, "ids": list(first)}).all()
+        changed = [row for row in again if row != first[row.id].row]
+        moves = [first[row.id] for row in again if row == first[row.id].row]
+        moves += _moves(session, book, changed) if changed else []
         _write(session, book, moves, at=at, why=dict(why or {"calendar": "notices changed"}))
     return Slice(len(rows), len(moves), rows[-1].id)
 
