@@ -21,9 +21,10 @@ from api.pages.listing import Choice, choices, chosen_code
 from api.photos import read_photo, store
 from api.wording import CHINA, unit_of_count
 from core.actor import Actor
-from core.errors import Invalid, WanggeError
+from core.errors import Invalid, NotFound, WanggeError
 from dispatch import attachments, cases
 from dispatch.fields import FIELDS, PLACE, Field
+from dispatch.items.filed import filed
 from dispatch.process import Step
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, Sheet
@@ -63,6 +64,8 @@ KEPT_S = 3600
 _DEGREES: Mapping[str, tuple[str, ...]] = {"callback": ("5", "4", "3"), "rework": ("3", "2", "1")}
 #: Steps whose unit is one that has a share already.
 _OF_SHARES = ("withdraw_unit", "replace_unit", "share_rework")
+#: Fields about the materials of an application.
+_OF_MATERIALS = ("materials", "owed", "wrong")
 #: A choice of so few, short words is shown at once.
 _RADIOS, _SHORT = 4, 60
 #: Fields that change what happens to a clock.
@@ -143,11 +146,14 @@ def offers(
     found: list[Offer] = []
     steps = cases.offered(session, book, case.id, at=at)
     named = {step.action: step for step in steps}
+    materials: tuple[Choice, ...] | None = None
     main = next((named[action] for action in FORWARD if action in named), None)
     for step in steps:
         mine = step.action == tried
         names = [name for name in process.fields(step, case.kind) if name not in PLACE and name != "place"]
         needed = (*process.needs(step, case.kind), *(("reason",) if step.reason_required else ()))
+        if materials is None and any(name in _OF_MATERIALS for name in names):
+            materials = _materials(session, sheet)
         blame = (error.field or "") if mine and error is not None else ""
         asks = tuple(
             ask(
@@ -160,6 +166,7 @@ def offers(
                 error=problem if name == blame else "",
                 unit=actor.unit,
                 at=at,
+                materials=materials or (),
             )
             for name in names
             if _asked(step, name, needed)
@@ -182,6 +189,17 @@ def offers(
     # A refusal stands beside the grant, a mere note behind what changes something.
     order = {"plea_refuse": -1, "supervise_again": -1, "rework": -1, "note": 1}
     return tuple(sorted(found, key=lambda o: (("main", "side", "more").index(o.place), order.get(o.step.action, 0))))
+
+
+def _materials(session: Session, sheet: Sheet) -> tuple[Choice, ...]:
+    """Return the materials of an application by code; none for other cases."""
+    if sheet.case.process != "service_item":
+        return ()
+    try:
+        return tuple(Choice(one.code, one.name) for one in filed(session, sheet.case.id).materials)
+    except NotFound:
+        # Its papers are not this actor's to see: the step is taken at the window.
+        return ()
 
 
 def _asked(step: Step, name: str, needed: Iterable[str]) -> bool:
@@ -208,10 +226,12 @@ def ask(
     error: str = "",
     unit: str = "",
     at: datetime | None = None,
+    materials: tuple[Choice, ...] = (),
 ) -> Ask:
     """Return one field as it is drawn: its words, choices, what was typed into it, and what is wrong with that.
 
     sheet, unit, at: for texts to begin an answer of that unit with, and for choices among the shares of the case.
+    materials: those of an application, for fields about them.
     """
     action = step.action if step else ""
     kind, offered = field.kind, tuple(Choice(code, say(words)) for code, words in field.choices.items())
@@ -221,6 +241,8 @@ def ask(
         offered = tuple(Choice(count, unit_of_count(count)) for count in field.counts)
     elif kind == "photos":
         offered = tuple(Choice(p, say(PHOTO_WORDS[p])) for p in PURPOSES.get(action, ("evidence",)))
+    elif kind in ("names", "rows") and field.name in _OF_MATERIALS:
+        offered = materials
     elif kind == "unit" and field.name == "unit" and action in _OF_SHARES and sheet is not None:
         kind = "choice"
         active = [s for s in sheet.shares if s.share != "lead" and s.active]
@@ -253,6 +275,9 @@ def _typed(field: Field, entered: Entered | None) -> tuple[str, tuple[str, ...]]
         return "", (entered.get(f"{field.name}_n", ""), entered.get(f"{field.name}_u", ""))
     if field.kind == "photos":
         return "", tuple(entered.lists.get("photos_kept", ()))
+    if field.kind == "rows":
+        told = (f"{key.partition('-')[2]}={text}" for key, text in entered.items() if key.startswith(f"{field.name}-"))
+        return entered.get(field.name, ""), tuple(told)
     if field.kind in ("units", "names"):
         return "", tuple(entered.lists.get(field.name, ()))
     return entered.get(field.name, ""), ()
@@ -296,7 +321,10 @@ def _value(book: Rulebook, field: Field, entered: Entered) -> Any:
         case "names":
             return [part.strip() for one in many for part in one.split("\n") if part.strip()]
         case "rows":
-            return _rows(written)
+            told = {key.partition("-")[2]: text for key, text in entered.items() if key.startswith(f"{field.name}-")}
+            return [{"code": code, "why": text.strip()} for code, text in told.items() if text.strip()] or _rows(
+                written
+            )
         case "instant" if written and "+" not in written and not written.endswith("Z"):
             try:
                 return datetime.fromisoformat(written).replace(tzinfo=CHINA).isoformat()

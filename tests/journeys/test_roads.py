@@ -192,7 +192,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     expect(answer).to_have_attribute("open", "")
     answer.locator("select[data-fills]").select_option(index=1)
     answer.locator("form button").last.click()
-    expect(streets.locator("[role=alert]").first).to_contain_text("【进展】")
+    expect(streets.locator("article.case [role=alert]").first).to_contain_text("【进展】")
     answer.locator("textarea[name=supervise_answer]").fill("已清运并加密频次，今后每日两次。")
     answer.locator("form button").last.click()
     taken(streets, number, "supervise_reply")
