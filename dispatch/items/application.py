@@ -370,7 +370,8 @@ def _write_case(session: Session, new: _Opening) -> Case:
         received_at=at,
         due_at=due.due_at if due else None,
         due_clock=due.name if due else None,
-        suggestions={},
+        # Lists read these of the case itself: parts of it are read with a case that is pinned.
+        suggestions=dict(new.told),
         access_hash=access_hash(new.number, access_code(new.number)),
         entries=1,
         head_hash=head,

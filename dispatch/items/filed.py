@@ -24,6 +24,7 @@ from dispatch.items.lists import Condition
 from dispatch.items.sheet import Material, Sheet
 from dispatch.models import Case, Disclosure
 from dispatch.numbers import access_hash
+from dispatch.process import process
 from dispatch.sheet import MAY_OPEN
 
 #: Files of one material, and of one application.
@@ -342,16 +343,19 @@ def _proved(session: Session, district: str, index: bytes, proof: tuple[str, str
 def queue(session: Session, *, limit: int = 50) -> list[Line]:
     """Return the open applications that the actor sees: the green channel first, then by time left. Reads; bounded.
 
-    For roles that see cases of their whole scope; others see what is theirs, without its debts.
+    Debts are counted for roles that see the parts of every case; for others they are 0 until the case is opened.
     """
+    open_states = [state.name for state in process("service_item").states.values() if state.open]
     found = rows(
         session,
-        "SELECT c.id AS case_id, c.number, c.state, c.version, a.item_code, c.title, c.unit_code, a.green,"
-        " c.received_at, c.due_at, c.due_clock, c.warned, (SELECT count(*) FROM application_material AS m"
+        "SELECT c.id AS case_id, c.number, c.state, c.version, c.suggestions->>'item' AS item_code, c.title,"
+        " c.unit_code, coalesce(c.suggestions->>'green', '') <> '' AS green, c.received_at, c.due_at, c.due_clock,"
+        " c.warned, (SELECT count(*) FROM application_material AS m"
         "  WHERE m.district_code = c.district_code AND m.case_id = c.id AND m.state = 'owed') AS debts"
-        " FROM cases AS c JOIN application AS a ON a.district_code = c.district_code AND a.case_id = c.id"
-        " WHERE c.district_code = :d AND c.open ORDER BY a.green DESC, c.due_at NULLS LAST, c.id LIMIT :n",
+        " FROM cases AS c WHERE c.district_code = :d AND c.open AND c.state = ANY (:states)"
+        " AND c.process = 'service_item' ORDER BY green DESC, c.due_at NULLS LAST, c.id LIMIT :n",
         d=actor_of(session).district,
+        states=open_states,
         n=max(1, min(limit, 200)),
     )
     return [Line(**row) for row in found]

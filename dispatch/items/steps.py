@@ -441,6 +441,11 @@ def _decide(change: Change, found: Matter, outcome: str) -> None:
     application.outcome, application.decided_at = outcome, change.at
     application.decision_number = change.fields.get("decision_number") or application.decision_number
     application.valid_until = change.fields.get("valid_until", "")
+    # A debt that ran out before the decision was missed; a survey that it did not need is void. Neither runs on.
+    stopped = (change.session, change.book.district, case.id)
+    deadlines.stop(*stopped, ("debt",), at=change.at)
+    deadlines.stop(*stopped, ("survey",), at=change.at, void=True)
+    change.clocks_touched = True
     day = china_time(change.at).date()
     share = int(application.verdict.get("share_percent", lists.DEFAULT_SHARE))
     if outcome == "granted":

@@ -202,9 +202,7 @@ def test_a_debt_warns_the_applicant_and_when_it_runs_out_the_unit_may_deny(book:
     with pytest.raises(Conflict, match="still owed"):
         case.do(LEAD, "grant", at=late)
     assert case.do(LEAD, "deny", at=late, legal_basis="第三条", reason="材料未补齐") == "denied"
-    assert case.clocks()["debt"]["outcome"] is None
-    case.do(WINDOW, "deliver", picked_up_by="self")
-    assert case.clocks()["debt"]["outcome"] == "void"
+    assert case.clocks()["debt"]["outcome"] == "missed"
 
 
 def test_what_is_handed_in_late_and_wrong_is_owed_again_but_what_was_accepted_is_not(book: Rulebook) -> None:
@@ -504,4 +502,6 @@ def test_narrow_roles_see_an_application_only_with_its_case(book: Rulebook) -> N
     with snapshot(LEAD) as session:
         assert len(filed.filed(session, case.receipt.case_id).materials) == 3
     with snapshot(LEAD) as session:
+        assert [one.number for one in filed.queue(session)] == [case.receipt.number]
+    with snapshot(WATER) as session:
         assert filed.queue(session) == []
