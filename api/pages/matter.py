@@ -378,7 +378,7 @@ def coming(seen: Seen) -> tuple[Coming, ...]:
 
 
 def late(seen: Seen) -> str:
-    """Return whom the lateness of a matter was told to, in words; empty where nothing is late."""
+    """Return who knows that a matter is late, in words; empty where nothing is late."""
     if seen.story is None or not any(clock.over and not clock.held for clock in seen.story.running.values()):
         return ""
     told = [event.facts.get("rung") for event in seen.story.events if event.action == "overdue"]

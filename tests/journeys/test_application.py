@@ -179,7 +179,7 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
     handout = step(operator, "deliver")
     handout.get_by_label("回执上的查询码").fill("AAAAAA")
     press(handout)
-    expect(operator.get_by_role("alert").first).to_contain_text("不符")
+    expect(operator.get_by_role("main").get_by_role("alert")).to_contain_text("不符")
     handout = step(operator, "deliver")
     handout.get_by_label("回执上的查询码").fill(code)
     press(handout)

@@ -123,6 +123,129 @@ def test_not_solved_needs_words_and_sends_it_back(client: TestClient, answered: 
     assert "正在办理" in client.get(f"/progress/{number}").text
 
 
+def version_of(page: str) -> str:
+    found = re.search(r'name="version" value="(\d+)"', page)
+    assert found
+    return found[1]
+
+
+def run(number: str, *steps: tuple[str, str, dict[str, object]]) -> None:
+    """Take steps as staff: (login, action, fields)."""
+    from api import wiring
+    from core.actor import Actor
+    from core.db import transaction
+    from dispatch import cases, sheet
+    from tests.builders import program
+
+    for login, action, fields in steps:
+        role, unit, town = tiny.PEOPLE[login]
+        actor = Actor(id=new_id(), name=f"试验{login}", role=role, district=tiny.DISTRICT, town=town, unit=unit)
+        with transaction(program(tiny.DISTRICT)) as session:
+            matter = sheet.progress(session, number)
+        with transaction(actor) as session:
+            book = wiring.rulebook(tiny.DISTRICT)
+            now = datetime.now(UTC)
+            cases.act(session, book, matter.id, action, expected_version=matter.version, at=now, fields=fields)
+
+
+def test_a_pause_is_told_with_its_reason_and_until_when_and_no_name_of_an_official(
+    client: TestClient, answered: Callable[[str], None]
+) -> None:
+    number = number_of(send(client))
+    answered(number)
+    form = {"version": version_of(client.get(f"/progress/{number}").text), "csrf_token": csrf(client)}
+    form |= {"satisfaction": "1", "solved": "no", "note": "垃圾还在"}
+    assert client.post(f"/progress/{number}/rate", data=form).status_code == 303
+    asked = {"pause_reason": "material", "span": "5nd", "document": "内部函〔2026〕3号"}
+    run(number, ("streets", "pause_ask", asked), ("operator", "pause_grant", {}))
+    page = client.get(f"/progress/{number}").text
+    assert "暂时中止" in page
+    assert "等待申请人或来电人补充材料" in page or "材料" in page
+    assert "恢复办理，最迟" in page
+    assert "内部函" not in page
+    assert "试验streets" not in page
+
+
+def test_the_citizen_adds_words_and_photos_once(client: TestClient, answered: Callable[[str], None]) -> None:
+    number = number_of(send(client))
+    answered(number)
+    page = client.get(f"/progress/{number}").text
+    form = {"version": version_of(page), "note": "今天又有人倒垃圾", "csrf_token": csrf(client)}
+    out = io.BytesIO()
+    Image.new("RGB", (20, 20), (1, 2, 3)).save(out, "JPEG")
+    files = {"photo": ("a.jpg", out.getvalue(), "image/jpeg")}
+    assert client.post(f"/progress/{number}/add", data=form, files=files).status_code == 303
+    assert client.post(f"/progress/{number}/add", data=form, files=files).status_code == 303
+    page = client.get(f"/progress/{number}").text
+    assert page.count("今天又有人倒垃圾") == 1, "a second press adds nothing"
+    assert len(set(re.findall(rf"/progress/{number}/photos/[0-9a-f-]+", page))) == 1
+    client.cookies.clear()
+    assert "今天又有人倒垃圾" not in client.get(f"/progress/{number}").text
+
+
+def test_an_empty_addition_is_refused_and_names_what_is_needed(
+    client: TestClient, answered: Callable[[str], None]
+) -> None:
+    number = number_of(send(client))
+    answered(number)
+    form = {"version": version_of(client.get(f"/progress/{number}").text), "note": " ", "csrf_token": csrf(client)}
+    assert client.post(f"/progress/{number}/add", data=form).status_code == 422
+
+
+def test_withdrawing_asks_once_and_needs_a_reason(client: TestClient, answered: Callable[[str], None]) -> None:
+    number = number_of(send(client))
+    answered(number)
+    form = {"version": version_of(client.get(f"/progress/{number}").text), "csrf_token": csrf(client)}
+    unsure = client.post(f"/progress/{number}/withdraw", data=form | {"reason": "已自行解决"})
+    assert unsure.status_code == 422
+    assert 'value="已自行解决"' in unsure.text
+    assert client.post(f"/progress/{number}/withdraw", data=form | {"sure": "yes"}).status_code == 422
+    taken = client.post(f"/progress/{number}/withdraw", data=form | {"sure": "yes", "reason": "已自行解决"})
+    assert taken.status_code == 303
+    assert "您已撤回" in client.get(f"/progress/{number}").text
+
+
+def test_rework_is_asked_for_once_and_each_answer_is_shown_once(
+    client: TestClient, answered: Callable[[str], None]
+) -> None:
+    number = number_of(send(client))
+    answered(number)
+    page = client.get(f"/progress/{number}").text
+    assert page.count("已经清运，并加密了班次。") == 1, "an answer is no line of the log, too"
+    form = {"version": version_of(page), "csrf_token": csrf(client), "satisfaction": "1", "solved": "no"}
+    assert client.post(f"/progress/{number}/rate", data=form | {"note": "垃圾还在"}).status_code == 303
+    run(number, ("streets", "reply", dict(reply_fields(answer="第二次清运完毕。"))))
+    page = client.get(f"/progress/{number}").text
+    assert "已重新办理过一次" in page
+    assert page.index("第二次清运完毕。") < page.index("已经清运，并加密了班次。"), "the newest answer stands first"
+    form["version"] = version_of(page)
+    assert client.post(f"/progress/{number}/rate", data=form | {"note": "还是不行"}).status_code == 303
+    page = client.get(f"/progress/{number}").text
+    assert "已有答复" in page, "the second no is a rating, not another rework"
+    assert "您的评价：" in page
+
+
+def test_who_opened_my_data_is_shown_to_me_alone(client: TestClient, answered: Callable[[str], None]) -> None:
+    from core.actor import Actor
+    from core.db import transaction
+    from dispatch import sheet
+    from tests.builders import program
+
+    number = number_of(send(client, name="王小试", phone="13800138000"))
+    answered(number)
+    with transaction(program(tiny.DISTRICT)) as session:
+        case = sheet.progress(session, number).id
+    role, unit, _ = tiny.PEOPLE["streets"]
+    actor = Actor(id=new_id(), name="试验经办人", role=role, district=tiny.DISTRICT, unit=unit)
+    with transaction(actor) as session:
+        sheet.disclose(session, case, field="phone", reason="约定上门时间", at=datetime.now(UTC))
+    page = client.get(f"/progress/{number}").text
+    assert "试验经办人查看了您的电话" in page
+    assert "约定上门时间" in page
+    client.cookies.clear()
+    assert "约定上门时间" not in client.get(f"/progress/{number}").text
+
+
 def test_while_typing_place_and_category_appear(client: TestClient) -> None:
     shown = client.post("/understand", data={"text": RUBBISH, "csrf_token": csrf(client)})
     assert shown.status_code == 200
