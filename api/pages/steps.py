@@ -20,7 +20,7 @@ from api.pages.entered import Entered
 from api.pages.listing import Choice, choices, chosen_code
 from api.photos import read_photo, store
 from api.wording import CHINA, unit_of_count
-from core.actor import Actor
+from core.actor import Actor, Role
 from core.errors import Invalid, NotFound, WanggeError
 from dispatch import attachments, cases
 from dispatch.fields import FIELDS, PLACE, Field
@@ -155,6 +155,8 @@ def offers(
         if materials is None and any(name in _OF_MATERIALS for name in names):
             materials = _materials(session, sheet)
         blame = (error.field or "") if mine and error is not None else ""
+        # Whoever reads one photo names it alone.
+        blame = "photos" if blame == "photo" else blame
         asks = tuple(
             ask(
                 book,
@@ -179,7 +181,7 @@ def offers(
                 meaning=say(step.meaning) if step.action in RARE or step.action not in FORWARD else "",
                 effects=told,
                 asks=asks,
-                place="main" if step is main else "more" if step.action in RARE else "side",
+                place="main" if step is main else _place(step, sheet, actor),
                 danger=step.action in GRAVE,
                 live=tuple(part for one in asks for part in _live(one)),
                 tried=mine,
@@ -189,6 +191,15 @@ def offers(
     # A refusal stands beside the grant, a mere note behind what changes something.
     order = {"plea_refuse": -1, "supervise_again": -1, "rework": -1, "note": 1}
     return tuple(sorted(found, key=lambda o: (("main", "side", "more").index(o.place), order.get(o.step.action, 0))))
+
+
+def _place(step: Step, sheet: Sheet, actor: Actor) -> str:
+    """Return where a step that is not the main one stands: side or more."""
+    if step.action == "supervise" and actor.role is Role.SUPERVISOR:
+        return "side"
+    if step.action == "hand_over" and sheet.case.urgency == "emergency":
+        return "side"
+    return "more" if step.action in RARE else "side"
 
 
 def _materials(session: Session, sheet: Sheet) -> tuple[Choice, ...]:

@@ -85,3 +85,32 @@ document.addEventListener("change", (event) => {
   if (event.target.id === "pick-all" || event.target.matches?.(".pick")) counted();
 });
 addEventListener("pageshow", counted);
+
+// A phone's photo has ten megabytes, a form may have as many in all: each is made smaller before it is sent, and what
+// the browser cannot read goes as it is, for the server to say what is wrong with it.
+const SIDE = 2048;
+async function smaller(file) {
+  if (file.size < 1_000_000) return file;
+  try {
+    const picture = await createImageBitmap(file, { imageOrientation: "from-image" });
+    const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.round(picture.width * scale);
+    canvas.height = Math.round(picture.height * scale);
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const made = await new Promise((done) => { canvas.toBlob(done, "image/jpeg", 0.85); });
+    return made && made.size < file.size ? new File([made], file.name, { type: "image/jpeg" }) : file;
+  } catch { return file; }
+}
+document.addEventListener("change", async (event) => {
+  const field = event.target;
+  if (!field.matches?.('input[type="file"][name^="photos_"]') || field.dataset.shrinking) return;
+  field.dataset.shrinking = "1";
+  const button = field.form?.querySelector("button:last-of-type");
+  if (button) button.disabled = true;
+  const made = new DataTransfer();
+  for (const file of [...field.files].slice(0, 6)) made.items.add(await smaller(file));
+  field.files = made.files;
+  if (button) button.disabled = false;
+  delete field.dataset.shrinking;
+});
