@@ -1,12 +1,13 @@
 """One case on its way through the side roads, for tests: take steps, have them refused whole, look at every row."""
 
-from collections.abc import Mapping
+import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role, citizen, system
 from core.db import rows, snapshot, transaction
@@ -48,6 +49,17 @@ TABLES = {
         ("entry", "deadline", "deadline_change", "pause", "assignment", "plea", "supervision", "outbox"), "case_id"
     ),
 }
+#: Every row of a case in one question, by table; names a table and holds one row as JSON.
+EVERYTHING = " UNION ALL ".join(
+    f"SELECT '{name}' AS name, to_jsonb(t)::text AS row FROM {name} AS t WHERE district_code = :d AND {column} = :c"
+    for name, column in TABLES.items()
+)
+
+
+def everything(session: Session, case_id: uuid.UUID) -> list[tuple[str, str]]:
+    """Return all rows of a case as the database holds them, in a fixed order."""
+    found = session.execute(text(EVERYTHING), {"d": tiny.DISTRICT, "c": case_id})
+    return sorted((row.name, row.row) for row in found)
 
 
 class Matter:
@@ -69,8 +81,9 @@ class Matter:
         with snapshot(program(tiny.DISTRICT)) as session:
             return [dict(row) for row in rows(session, sql, **self.key)]
 
-    def everything(self) -> Mapping[str, list[dict[str, Any]]]:
-        return {name: self.table(name) for name in TABLES}
+    def everything(self) -> list[tuple[str, str]]:
+        with snapshot(program(tiny.DISTRICT)) as session:
+            return everything(session, self.id)
 
     @property
     def row(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role, system
-from core.db import _enter, pin_case, rows, snapshot
+from core.db import _enter, pin_case, snapshot
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from core.ids import new_id
 from dispatch import cases, deadlines
@@ -24,7 +24,7 @@ from dispatch.process import Process, Step, process, processes, running
 from dispatch.rulebook import Rulebook, read_rulebook
 from tests import tiny
 from tests.builders import make_assignment, make_case, make_entry, program
-from tests.database.roads import TABLES
+from tests.database.roads import everything
 from tests.database.test_cases import AT
 
 pytestmark = pytest.mark.database
@@ -142,15 +142,9 @@ class Cell:
         found = select(Assignment).where(Assignment.case_id == self.case_id, Assignment.share == "assist")
         return self.session.scalars(found).one()
 
-    def everything(self) -> dict[str, list[dict[str, Any]]]:
+    def everything(self) -> list[tuple[str, str]]:
         self.enter(program(tiny.DISTRICT))
-        sql = "SELECT * FROM {t} WHERE district_code = :d AND {c} = :i ORDER BY 1, 2, 3"
-        return {
-            name: [
-                dict(row) for row in rows(self.session, sql.format(t=name, c=column), d=tiny.DISTRICT, i=self.case_id)
-            ]
-            for name, column in TABLES.items()
-        }
+        return everything(self.session, self.case_id)
 
     def enter(self, actor: Actor) -> None:
         self.session.flush()
