@@ -286,7 +286,7 @@ def _form(
         "apply/form.html",
         status=status_of(error) if error else 200,
         problem=sentence(error) if error else "",
-        wrong=(error.field or "") if error else "",
+        wrong=filing.blamed(error),
         subject=found,
         sheet=found.version.sheet,
         asked=filing.asked_for(found.version.sheet, agent=False),

@@ -175,7 +175,7 @@ def _form(
         "window/new.html",
         status=status_of(error) if error else 200,
         problem=sentence(error) if error else "",
-        wrong=(error.field or "") if error else "",
+        wrong=filing.blamed(error),
         subject=found,
         sheet=sheet_of,
         asked=filing.asked_for(sheet_of, agent=False),

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from api import security, uploads
 from api.i18n import N_
-from core.errors import Invalid
+from core.errors import Invalid, WanggeError
 from dispatch.items.application import NewApplication
 from dispatch.items.catalogue import Version
 from dispatch.items.filed import Upload
@@ -184,6 +184,12 @@ def asked_for(sheet: Sheet, *, agent: bool) -> tuple[Material, ...]:
 def by_agent(posted: Posted, sheet: Sheet) -> bool:
     """Return whether somebody acts for the applicant."""
     return sheet.agent and posted.text("agent") == "yes"
+
+
+def blamed(error: WanggeError | None) -> str:
+    """Return the name that the form gives to the field that an error blames; empty for none."""
+    field = (error.field or "") if error is not None else ""
+    return {"pickup_place": "pickup", "agent": "agent_name"}.get(field, field)
 
 
 def needs_town(sheet: Sheet) -> bool:
