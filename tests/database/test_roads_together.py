@@ -259,8 +259,8 @@ def test_case_of_another_district_cannot_be_merged_into(book: Rulebook) -> None:
     from core.db import transaction
     from tests.builders import make_case
 
-    with transaction(program("990300")) as session:
-        number = make_case(session, district="990300", lng=None, town_code=None).number
+    with transaction(program("990450")) as session:
+        number = make_case(session, district="990450", lng=None, town_code=None).number
     Matter(book).refused(Invalid, OPERATOR, "merge", "no case with the number", main=number, **WHY)
 
 
