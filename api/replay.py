@@ -161,7 +161,8 @@ class _Player:
             areas = (
                 (place.town_code or "", place.community_code or "", place.cell_code or "") if place else ("", "", "")
             )
-            self._plan(_Played(receipt.case_id, 1, receipt.unit_code or "", known.classification.kind, known.category, areas), at)
+            kind = known.classification.kind
+            self._plan(_Played(receipt.case_id, 1, receipt.unit_code or "", kind, known.category, areas), at)
 
     def run(self, until: datetime) -> None:
         """Let demo people do what falls due up to a played time."""
