@@ -42,12 +42,12 @@ JOIN (SELECT row_number() OVER (ORDER BY code) - 1 AS k, code AS category FROM c
 """
 
 
-def fill(district: str, first: int, last: int) -> None:
+def fill(district: str, first: int, last: int, *, open_cases: int = _OPEN) -> None:
     """Write the history up to `last` cases; those that were open before are closed."""
     with psycopg.connect(scene.psql_url(settings().owner_url), autocommit=True) as link:
         link.execute("UPDATE cases SET open = false, state = 'closed', due_at = NULL, due_clock = NULL WHERE open")
         link.execute("SET synchronous_commit = off")
-        link.execute(_FILL, {"d": district, "from": first, "to": last, "open": _OPEN, "at": scene.AT})
+        link.execute(_FILL, {"d": district, "from": first, "to": last, "open": open_cases, "at": scene.AT})
         link.execute("VACUUM ANALYZE cases")
 
 

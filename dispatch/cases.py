@@ -26,7 +26,7 @@ from dispatch.items.guards import GUARDS as ITEM_GUARDS
 from dispatch.items.information import APPLY
 from dispatch.limits import due
 from dispatch.log import Line, checked_times, late_after
-from dispatch.models import Attachment, Case, Outbox
+from dispatch.models import Attachment, Case, Deadline, Outbox
 from dispatch.process import Step, permit
 from dispatch.roads import ROADS, lapse_plea, lapse_supervision, merged_into, what_follows
 from dispatch.rulebook import Rulebook
@@ -196,7 +196,9 @@ def _check_photos(change: Change) -> None:
 def _turn_clocks(change: Change, step: Step, *, final: bool) -> None:
     """Stop, hold, resume and start the clocks that a step names; a case at rest has none."""
     session, district, case = change.session, change.book.district, change.case
-    session.flush()
+    if any(isinstance(row, Deadline) for row in session.dirty):
+        # What follows writes past the objects; the other rows wait for one flush at the end.
+        session.flush()
     # Clocks of single shares stop with their share, not by name.
     own = [name for name in step.stops if name not in _SHARE_CLOCKS]
     deadlines.stop(session, district, case.id, own, at=change.at, void=step.outcome == "void")

@@ -148,6 +148,8 @@ def hold(
     reason: a listed code, kept with the pause. Nothing fires while a clock stands. Writes; caller commits and holds
     the case row.
     """
+    if not names:
+        return 0
     which = (
         (Deadline.district_code == district)
         & (Deadline.case_id == case_id)
@@ -184,6 +186,8 @@ def resume(
     The pause ends, the diff is kept with the pause's reason and span, and levels that were announced before are not
     announced again. Writes; caller commits and holds the case row.
     """
+    if not names:
+        return 0
     rows = _running(session, book.district, case_id, names, assignment_id=assignment_id)
     held = [row for row in rows if row.held_at is not None]
     if not held:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict
@@ -20,6 +20,7 @@ from dispatch.words import N_
 #: A server whose clock was turned back must not write into a log that is ahead of it.
 CLOCK_BEHIND = N_("The clock of this server runs behind the log; nothing was changed.")
 
+_LAST = text("SELECT recorded_at FROM entry WHERE district_code = :d AND case_id = :c AND seq = :n")
 _HEADS = text(
     "SELECT c.id, c.entries, c.head_hash, e.recorded_at FROM cases AS c LEFT JOIN entry AS e "
     "ON e.district_code = c.district_code AND e.case_id = c.id AND e.seq = c.entries "
@@ -46,17 +47,16 @@ def append(session: Session, case: Case, line: Line) -> None:
 
     Raises Conflict where the server's clock runs behind the log. Writes; caller commits.
     """
-    last = session.scalar(
-        select(Entry.recorded_at).where(
-            Entry.district_code == case.district_code, Entry.case_id == case.id, Entry.seq == case.entries
-        )
-    )
+    # The row's own changes wait for the caller's flush: one update, not two.
+    with session.no_autoflush:
+        last = session.scalar(_LAST, {"d": case.district_code, "c": case.id, "n": case.entries})
     if last is not None and line.recorded_at < last:
         raise Conflict(CLOCK_BEHIND)
     columns = as_columns(case.entries + 1, line)
     sealed = link(bytes(case.head_hash), columns)
     keys = {"district_code": case.district_code, "case_id": case.id, "prev_hash": case.head_hash, "hash": sealed}
-    session.execute(insert(Entry), [columns | keys])
+    with session.no_autoflush:
+        session.execute(insert(Entry), [columns | keys])
     case.entries += 1
     case.head_hash = sealed
 

@@ -1,0 +1,110 @@
+"""A page of a unit's worklist among a million cases, a hundred thousand of them open; and of the boxes of side roads.
+
+`python -m bench worklist`. Measured as people get it: the query of `dispatch.views` under the row policies, through the
+ORM, beside the bare index scan that fetches as many rows of one unit in order of time left, as the tables' owner.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+
+import psycopg
+from sqlalchemy import Engine, event
+
+from bench import growth, scene
+from bench.rows import Row
+from core import db
+from core.actor import Actor, Role
+from core.settings import settings
+from dispatch import views
+
+_OPEN_SHARE = 10
+_BARE = "SELECT * FROM cases WHERE district_code = %s AND open AND unit_code = %s AND state = ANY (%s) ORDER BY due_at LIMIT 50"
+#: Every so many open cases one is supervised, one waits for a plea, one has a unit that assists.
+_ROADS = (
+    # The history ties state to unit by its running number.
+    (
+        "UPDATE cases SET state = (ARRAY['received', 'dispatched', 'signed', 'replied'])[1 + abs(hashtext(number)) / 7 % 4] "
+        "WHERE open"
+    ),
+    "UPDATE cases SET supervised = true WHERE open AND hashtext(number) % 43 = 0",
+    "UPDATE cases SET plea = 'extension' WHERE open AND state = 'signed' AND hashtext(number) % 31 = 0",
+    (
+        "INSERT INTO assignment (district_code, id, case_id, unit_code, share, state, why, created_at) "
+        "SELECT c.district_code, gen_random_uuid(), c.id, c.unit_code, 'lead', 'signed', '{}', c.received_at "
+        "FROM cases AS c WHERE c.open AND c.state IN ('dispatched', 'signed')"
+    ),
+    (
+        "INSERT INTO assignment (district_code, id, case_id, unit_code, share, state, why, task, created_at) "
+        "SELECT c.district_code, gen_random_uuid(), c.id, %(u)s::text, 'assist', 'sent', '{}', '虚构的任务', c.received_at "
+        "FROM cases AS c WHERE c.open AND c.state IN ('dispatched', 'signed') AND hashtext(c.number) %% 20 = 0 "
+        "AND c.unit_code <> %(u)s::text"
+    ),
+    (
+        "UPDATE cases SET unit_codes = unit_codes || %(u)s::varchar WHERE id IN (SELECT case_id FROM assignment "
+        "WHERE share = 'assist') AND NOT unit_codes @> ARRAY[%(u)s::varchar]"
+    ),
+    "VACUUM ANALYZE cases",
+    "VACUUM ANALYZE assignment",
+)
+
+
+class Watch:
+    """Sums the time that the database takes to answer, statement by statement."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.spent = 0.0
+        self._began = 0.0
+        event.listen(engine, "before_cursor_execute", self._before)
+        event.listen(engine, "after_cursor_execute", self._after)
+
+    def _before(self, *_: object) -> None:
+        self._began = time.perf_counter()
+
+    def _after(self, *_: object) -> None:
+        self.spent += time.perf_counter() - self._began
+
+
+def percentiles(call: Callable[[], float], times: int) -> tuple[float, float]:
+    """Return p50 and p95 of what a call returns."""
+    took = sorted([call() for _ in range(times + 10)][10:])
+    return took[len(took) // 2], took[int(len(took) * 0.95) - 1]
+
+
+def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
+    from api import wiring
+
+    many, times = (100_000, 40) if quick else (1_000_000, 200)
+    rows = []
+    with scene.district("worklist", households=20_000):
+        district, book = wiring.district(), wiring.rulebook()
+        growth.fill(district, 1, many, open_cases=many // _OPEN_SHARE)
+        codes = sorted(book.units)
+        units, watch = itertools.cycle(codes), Watch(db.engine(replica=True))
+        with psycopg.connect(scene.psql_url(settings().owner_url), autocommit=True) as link:
+            for statement in _ROADS:
+                link.execute(statement, {"u": codes[0]} if "%(u)s" in statement else None)
+
+            def page(box: str) -> float:
+                # Shares are of one unit only, that everybody asked.
+                code, watch.spent = codes[0] if box == "shares" else next(units), 0.0
+                with db.snapshot(Actor(None, "基准", Role.UNIT, district, unit=code)) as session:
+                    asked = views.Filter(box=box, unit="" if box == "shares" else code)
+                    found = views.worklist(session, asked, at=scene.AT)
+                shown.append(len(found.rows))
+                return watch.spent * 1000
+
+            def bare() -> float:
+                began = time.perf_counter()
+                link.execute(_BARE, (district, next(units), ["dispatched", "signed"])).fetchall()
+                return (time.perf_counter() - began) * 1000
+
+            _, reference = percentiles(bare, times)
+            for box in ("running", "inhand", "supervised", "pleas", "shares"):
+                shown: list[int] = []
+                p50, p95 = percentiles(lambda box=box: page(box), times)
+                note = f"p50 {p50:.1f} ms; {statistics.median(shown):.0f} rows a page, of {many:,} cases"
+                work = f"a unit's page of the box {box}, {many // _OPEN_SHARE:,} open"
+                rows.append(Row(work, p95, reference, "ms in SQL, p95", p95 / reference, "p95 ≤ 20 ms", note))
+    return rows
