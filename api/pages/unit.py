@@ -36,6 +36,9 @@ from grid.labels import labels
 
 router = APIRouter(include_in_schema=False)
 
+#: Degrees; some ten metres.
+_SLIVER = 1e-4
+
 Clerk = Annotated[Actor, Depends(require(Role.UNIT))]
 ClerkWork = Annotated[casework.Work, Depends(casework.work_of(Role.UNIT))]
 #: Boxes of the inbox in the order of the work, with their words.
@@ -145,7 +148,8 @@ def names(session: Read, actor: Clerk, bbox: str) -> Response:
         west, south, east, north = (float(part) for part in bbox.split(","))
     except ValueError as error:
         raise Invalid("A box on the map is west, south, east, north.", field="bbox") from error
-    found = labels(session, west=west, south=south, east=east, north=north)
+    # A map that is folded away, or shows one point, asks about a box without a side.
+    found = labels(session, west=west, south=south, east=max(east, west + _SLIVER), north=max(north, south + _SLIVER))
     return Response(
         orjson.dumps(found), media_type="application/json", headers={"Cache-Control": "private, max-age=600"}
     )
