@@ -234,4 +234,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     sheet.goto(f"{server}/cases/{number}")
     for words in ("督办要求", "延期 3 个工作日", "已退单 2 次", "工作日 + 3 个工作日"):
         expect(sheet.locator("main")).to_contain_text(words)
-    assert [fault for fault in faults if "422" not in fault] == []
+    # The browser tells of the answer that was refused, and htmx of what was asked when the page was left.
+    assert [
+        fault for fault in faults if "422" not in fault and not fault.startswith(("htmx:after", "htmx:sendAb"))
+    ] == []
