@@ -94,8 +94,14 @@ CLOCKS: Mapping[str, str] = _Words(
         "decide": N_("to be decided"),
         "survey": N_("to be surveyed"),
         "deliver": N_("to be handed out"),
-        "correction": N_("to be completed by the applicant"),
-        "gap": N_("materials to be handed in later"),
+        "deem": N_("accepted by law unless something is told"),
+        "supply": N_("to be completed by the applicant"),
+        "debt": N_("materials to be handed in later"),
+        "hand_up": N_("to be answered by the level above"),
+        "denial": N_("refusal to be reviewed"),
+        "register": N_("to be registered"),
+        "answer": N_("to be answered"),
+        "file": N_("to be filed"),
     },
 )
 #: Kind of a case; where a process has one of its own, it is called like the process.

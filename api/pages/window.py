@@ -105,6 +105,7 @@ def queue(request: Request, session: Read, actor: Clerk, *, at: Now, number: str
         counts=counts(session, kind, at=at),
         today=sum(line.due_at is not None and line.due_at <= end_of_day(at) for line in lines),
         choices=choices(wiring.rulebook()),
+        narrowed=bool(narrowed.search or narrowed.unit or narrowed.town or narrowed.channel),
         missed=number.strip()[:30],
         query=_query(wanted, named, kind),
     )
