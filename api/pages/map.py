@@ -236,6 +236,7 @@ def _facts(actor: Actor, tops: dict[str, str]) -> dict[str, object]:
             "cell": say("Cell {code}"),
             "openHere": say("{n} open cases"),
             "crowd": say("{n} cases here so far; zoom in to see the open ones"),
+            "sources": say("Show the sources"),
             "zoomIn": say("Zoom in"),
             "zoomOut": say("Zoom out"),
             "map": say("Map of open cases; arrow keys move it, plus and minus zoom"),

@@ -40,7 +40,7 @@ FOREIGN = "/api/docs"
 #: Pages of each kind that one person looks at.
 MOST = 9
 #: What stands in these was written by people or named by the district.
-DATA = "script, style, [lang], .said, .words, .what, .title, code, kbd, pre, .swagger-ui, .leaflet-container"
+DATA = "script, style, noscript, body [lang], .said, .words, .what, .title, code, kbd, pre, .swagger-ui, .leaflet-container"
 WORDS = """skip => {
   const seen = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const found = [document.title];
@@ -128,9 +128,9 @@ def left_over(words: str, language: str) -> set[str]:
 def _chinese_ui() -> set[str]:
     from api.i18n import catalogue
 
-    return {text for text in catalogue().values() if re.fullmatch(r"[\u4e00-\u9fff]{2,}", text)} - set(
-        tiny.CATEGORIES.values()
-    )
+    ours = {text for text in catalogue().values() if re.fullmatch(r"[\u4e00-\u9fff]{2,}", text)}
+    # Names that the tiny district happens to share with the interface.
+    return ours - {*tiny.CATEGORIES.values(), "区网格中心"}
 
 
 CHINESE_UI = _chinese_ui()

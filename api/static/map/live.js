@@ -308,6 +308,7 @@ async function start() {
       locale: {
         "NavigationControl.ZoomIn": words.zoomIn, "NavigationControl.ZoomOut": words.zoomOut,
         "Map.Title": words.map, "Popup.Close": words.close,
+        "AttributionControl.ToggleAttribution": words.sources,
       },
     });
   } catch {
