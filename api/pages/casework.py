@@ -36,7 +36,7 @@ from api.wording import (
 from core.actor import Actor, Role
 from dispatch.fields import FIELDS
 from dispatch.ladder import TOLD
-from dispatch.limits import Limit, due
+from dispatch.limits import Limit, measured
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import ClockRow, Facts, Logged, Share, Sheet
 
@@ -259,13 +259,15 @@ def reckoning(book: Rulebook, sheet: Sheet, clock: ClockRow, *, at: datetime) ->
     counted as if it ran again at `at`.
     """
     pauses = [pause for pause in sheet.pauses if pause.deadline_id == clock.id]
-    found = due(
+    # Whichever of promise and law runs out first.
+    found = measured(
         clock.started_at,
         Limit.parse(clock.limit),
         work=book.work,
+        legal=Limit.parse(clock.legal_limit) if clock.legal_limit else None,
         pauses=[(pause.started_at, pause.ended_at or at) for pause in pauses],
         extra=[Limit.parse(span) for span in clock.extra],
-    )
+    ).found
     told = [say("{limit}, from {start}.", limit=limit_words(clock.limit), start=exact(clock.started_at)[:16])]
     for pause in pauses:
         reason, start = named(pause.reason_code, PAUSES), exact(pause.started_at)[:16]

@@ -33,6 +33,7 @@ from api.routes.documents import (
     DoneOut,
     FieldOut,
     Listed,
+    NoticeOut,
     PauseOut,
     PhotoOut,
     ProcessOut,
@@ -177,7 +178,8 @@ def clocks(number: str, actor: Staff, session: Read) -> list[ClockOut]:
 
 
 def _clock(book: Rulebook, row: sheet.ClockRow, pauses: Sequence[deadlines.Span]) -> ClockOut:
-    days = deadlines.reckoned(row, pauses, book).found.trace
+    found = deadlines.reckoned(row, pauses, book).found
+    days = found.trace
     return ClockOut(
         clock=row.clock,
         unit=row.unit_code,
@@ -192,6 +194,7 @@ def _clock(book: Rulebook, row: sheet.ClockRow, pauses: Sequence[deadlines.Span]
         outcome=row.outcome,
         extra=list(row.extra),
         pauses=[PauseOut(reason=p.reason_code, started_at=p.started_at, ended_at=p.ended_at) for p in pauses],
+        notices=[NoticeOut(year=notice.year, source=notice.source) for notice in found.notices_used],
         days=[
             DayOut(
                 day=step.day,

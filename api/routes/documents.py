@@ -308,6 +308,13 @@ class DayOut(Model):
     stood_s: float
 
 
+class NoticeOut(Model):
+    """A year's notice of holidays; no source where none is known yet."""
+
+    year: int
+    source: str
+
+
 class PauseOut(Model):
     """A span in which a clock stood."""
 
@@ -339,6 +346,8 @@ class ClockOut(Model):
     outcome: str | None
     extra: list[str]
     pauses: list[PauseOut]
+    #: The State Council's notices that the days were counted by; a year without one counts weekends alone.
+    notices: list[NoticeOut]
     days: list[DayOut]
 
 
