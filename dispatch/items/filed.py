@@ -26,6 +26,7 @@ from dispatch.models import Case, Disclosure
 from dispatch.numbers import access_hash
 from dispatch.process import process
 from dispatch.sheet import MAY_OPEN
+from grid.models import District
 
 #: Files of one material, and of one application.
 MOST_FILES, MOST_OF_ALL = 10, 60
@@ -273,19 +274,19 @@ def known(
     at: datetime,
     proof: tuple[str, str] | None = None,
     actor: Actor | None = None,
-    days: int = REUSE_DAYS,
 ) -> Known:
     """Return what an applicant handed in before that an item asks for, and the form as last filled 一表制 (S4).
 
     proof: number and code of an earlier application; a citizen has to show one, so that nobody learns of another's
-    applications by their identity number. actor: who asks, where it is not the session's. days: how old a material
-    may be. Raises Forbidden. Reads as the program.
+    applications by their identity number. actor: who asks, where it is not the session's. Raises Forbidden. Reads as
+    the program.
     """
     actor = actor or actor_of(session)
     index = id_index(id_number)
     wanted = {one.code: one for one in item.materials}
     with acting_as(session, system(actor.district, "reuse")):
-        found = rows(session, _EARLIER, d=actor.district, i=index, since=at - timedelta(days=days), codes=list(wanted))
+        since = _since(session, actor.district, at)
+        found = rows(session, _EARLIER, d=actor.district, i=index, since=since, codes=list(wanted))
         form = rows(session, _FORM, d=actor.district, i=index, item=item.code)
         proved = actor.role is not Role.CITIZEN or _proved(session, actor.district, index, proof)
     # Outside the program's scope, which an error would leave open.
@@ -294,9 +295,7 @@ def known(
     return Known(_offers(found, wanted), form[0]["form"] if form else {})
 
 
-def earlier(
-    session: Session, application: Application, item: Sheet, *, at: datetime, days: int = REUSE_DAYS
-) -> tuple[Offer, ...]:
+def earlier(session: Session, application: Application, item: Sheet, *, at: datetime) -> tuple[Offer, ...]:
     """Return what the applicant of an open application handed in before with others. Reads as the program.
 
     Whoever may read the application knows whose it is: the code was shown, or the papers were.
@@ -304,9 +303,16 @@ def earlier(
     here = application.district_code
     wanted = {one.code: one for one in item.materials}
     with acting_as(session, system(here, "reuse")):
-        since = at - timedelta(days=days)
+        since = _since(session, here, at)
         found = rows(session, _EARLIER, d=here, i=application.id_index, since=since, codes=list(wanted))
     return _offers([row for row in found if row["id"] != application.case_id], wanted)
+
+
+def _since(session: Session, district: str, at: datetime) -> datetime:
+    """Return from when on materials may be used again, by the district's setting."""
+    settings = session.scalar(select(District.settings).where(District.district_code == district)) or {}
+    days = settings.get("reuse_days", REUSE_DAYS)
+    return at - timedelta(days=days if isinstance(days, int) and 0 <= days <= 3650 else REUSE_DAYS)
 
 
 def _offers(found: Sequence[Mapping[str, Any]], wanted: Mapping[str, Material]) -> tuple[Offer, ...]:

@@ -211,9 +211,7 @@ def _accept_deemed(change: Change) -> None:
 def _take_in(change: Change, found: Matter) -> None:
     """Give lead and parallel units their shares and set the limit to decide: the promised one beside the law's."""
     sheet, case = found.sheet, change.case
-    for row in found.materials.values():
-        if row.state == "given":
-            row.state = "checked"
+    _checked(found)
     found.application.accepted_at = change.at
     give(change, _lead(change, sheet), why={"item": sheet.code, "version": found.application.item_version})
     for one in sheet.parallel:
@@ -274,6 +272,13 @@ def reassign(change: Change) -> None:
     change.data["from_unit"] = change.case.unit_code
     why = {"by": change.actor.name, "level": "person", "reason": change.fields.get("reason", "")}
     give(change, unit, why=why)
+
+
+def _checked(found: Matter) -> None:
+    """Let what was handed in count as looked at: it may be used again for other applications."""
+    for row in found.materials.values():
+        if row.state == "given":
+            row.state = "checked"
 
 
 def _tell_facts(change: Change, found: Matter) -> None:
@@ -449,6 +454,7 @@ def _decide(change: Change, found: Matter, outcome: str) -> None:
     day = china_time(change.at).date()
     share = int(application.verdict.get("share_percent", lists.DEFAULT_SHARE))
     if outcome == "granted":
+        _checked(found)
         application.after_check = drawn(case.number, day, share)
     change.data |= {"outcome": outcome, "after_check": application.after_check, "share_percent": share}
     change.data["promised"] = found.sheet.promised_limit
@@ -488,9 +494,6 @@ def _done_at_once(change: Change) -> None:
     """Accept, decide and hand out in one step 即办 (S4); the log says that it was all three."""
     found = matter(change.look)
     _tell_facts(change, found)
-    for row in found.materials.values():
-        if row.state == "given":
-            row.state = "checked"
     found.application.accepted_at, found.application.at_once = change.at, True
     why = {"item": found.sheet.code, "version": found.application.item_version}
     give(change, _lead(change, found.sheet), why=why, state="done")

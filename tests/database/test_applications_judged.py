@@ -327,7 +327,7 @@ def test_the_whole_road_gap_parallel_units_survey_decision_and_pick_up(book: Rul
     assert (row.state, row.open, row.due_clock) == ("delivered", False, None)
     outcomes = {(c["clock"], c["unit_code"]): c["outcome"] for c in case.rows("deadline")}
     assert set(outcomes.values()) == {"met"}, outcomes
-    assert case.materials() == {"ID": "checked", "FORM": "checked", "PLAN": "given"}
+    assert case.materials() == {"ID": "checked", "FORM": "checked", "PLAN": "checked"}
     assert [m["topic"] for m in case.topics() if m["topic"] == "result.pushed"] == ["result.pushed"]
 
 
