@@ -141,7 +141,7 @@ class Run:
 
     def clocks(self) -> dict[str, dict[str, Any]]:
         """Return the newest clock of each name."""
-        return {row["clock"]: row for row in sorted(self.rows("deadline"), key=lambda row: row["started_at"])}
+        return {row["clock"]: row for row in sorted(self.rows("deadline"), key=lambda row: row["id"])}
 
     @property
     def case(self) -> Case:
