@@ -109,7 +109,8 @@ class Look:
 
     def asks_for(self, setting: str) -> bool:
         """Return whether the district's list of categories in a setting holds the case's category."""
-        prefixes = self.book.settings.get(setting) or ()
+        named = self.book.settings.get(setting) or ()
+        prefixes = (named,) if isinstance(named, str) else named
         return any((self.case.category_code or "").startswith(str(prefix)) for prefix in prefixes)
 
     def last(self, action: str) -> Entry | None:

@@ -357,8 +357,10 @@ def test_what_is_not_solved_says_why(matter: Matter) -> None:
     assert matter.last()["data"]["unsolved_reason"] == "money"
 
 
-def test_category_that_asks_for_a_check_is_not_closed_without_a_passed_one(book: Rulebook) -> None:
-    matter = Matter(settled(book, onsite=["10"])).replied()
+@pytest.mark.parametrize("onsite", [["10"], "1001"], ids=["prefixes", "one word"])
+def test_category_that_asks_for_a_check_is_not_closed_without_a_passed_one(book: Rulebook, onsite: object) -> None:
+    assert "callback" in Matter(settled(book, onsite=["2", "1002"])).replied().offered(CITIZEN)
+    matter = Matter(settled(book, onsite=onsite)).replied()
     for who in (OPERATOR, CITIZEN):
         matter.refused(Conflict, who, "callback", "checked on site", satisfaction="5")
     matter.refused(Forbidden, STREETS, "check", checked="pass")
