@@ -248,7 +248,8 @@
     if (!step) return;
     for (let part = step; part; part = part.parentElement?.closest("details")) part.open = true;
     step.scrollIntoView({ block: "nearest" });
-    by("form :is(textarea, select, input:not([type=hidden])), form button", step)?.focus();
+    // An answer is written, the text to begin with is only a help.
+    (by("[data-brackets]", step) || by("form :is(textarea, select, input:not([type=hidden])), form button", step))?.focus();
   }
   const press = (...actions) => {
     const step = actions.map((action) => by(`details.step[data-action="${action}"] form`, detail)).find(Boolean);
