@@ -74,7 +74,9 @@ TOLD: Mapping[str, tuple[str, ...]] = {
     "hand_up": ("level",),
     "hand_back": ("handover_decision",),
     "grant": (),
-    "deny": ("reason",),
+    "deny": ("reason", "legal_basis"),
+    # Its reason is told with the decision that follows from it, not before.
+    "propose_denial": ("reason", "legal_basis"),
     "denial_agree": (),
     "deliver": (),
     "choose_pickup": (),

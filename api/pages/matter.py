@@ -21,9 +21,9 @@ from api.deps import Now
 from api.errors import sentence, status_of
 from api.i18n import say
 from api.pages import filing, go, page
-from api.pages.telling import CHECKED, EVENTS, HEADS, NEXT, OPENED, RUNGS
+from api.pages.telling import CHECKED, EVENTS, HEADS, NEXT, OPENED, RUNGS, of
 from api.photos import Photo, read_photo, store
-from api.wording import CLOCKS, moment_words, named
+from api.wording import CHINA, CLOCKS, moment_words, named
 from core.actor import citizen, system
 from core.db import acting_as, pin_case, snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
@@ -354,7 +354,7 @@ def shown(
         filed=seen.filed,
         asked=seen.asked,
         words=item_words,
-        head=say(HEADS.get(seen.matter.state, "")),
+        head=say(of(HEADS, seen.matter.process, seen.matter.state, "")),
         coming=coming(seen),
         lines=lines(seen, book),
         why_paused=named(seen.story.paused_for, PAUSE_REASONS) if seen.story else "",
@@ -370,7 +370,7 @@ def coming(seen: Seen) -> tuple[Coming, ...]:
     """Return what happens next: for strangers without the dates."""
     running = seen.story.running if seen.story else {}
     found = []
-    for said, clock in NEXT.get(seen.matter.state, ()):
+    for said, clock in of(NEXT, seen.matter.process, seen.matter.state, ()):
         one = running.get(clock)
         if seen.story is None or (one is not None and not one.held):
             found.append(Coming(say(said), one.due_at if one else None, over=one.over if one else False))
@@ -390,11 +390,13 @@ def lines(seen: Seen, book: Rulebook) -> tuple[Line, ...]:
     if seen.story is None:
         return tuple(Line(say(EVENTS[s.action][0]), s.at) for s in seen.matter.steps if s.action in EVENTS)
     names = {one.code: one.name for one in seen.filed.materials} if seen.filed else {}
-    return tuple(_line(event, book, names) for event in seen.story.events if event.action in EVENTS)
+    process = seen.matter.process
+    told = ((event, of(EVENTS, process, event.action, ("", ""))) for event in seen.story.events)
+    return tuple(_line(event, words, book, names) for event, words in told if words[0])
 
 
-def _line(event: Event, book: Rulebook, materials: Mapping[str, str]) -> Line:
-    bare, filled = EVENTS[event.action]
+def _line(event: Event, told: tuple[str, str], book: Rulebook, materials: Mapping[str, str]) -> Line:
+    bare, filled = told
     words: dict[str, str] = {}
     for name, value in event.facts.items():
         if name == "materials":
@@ -414,7 +416,8 @@ def _fact(name: str, value: Any, book: Rulebook) -> str:
     if name == "unit":
         return book.unit_name(code)
     if name in ("due_at", "survey_at"):
-        return moment_words(datetime.fromisoformat(code), now=wiring.now())
+        moment = datetime.fromisoformat(code)
+        return moment_words(moment if moment.tzinfo else moment.replace(tzinfo=CHINA), now=wiring.now())
     tables: Mapping[str, Mapping[str, str]] = {
         "reason_code": PAUSE_REASONS,
         "clock": CLOCKS,

@@ -5,8 +5,11 @@ the words are the same. No name of a person of the house, no internal term.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from api.i18n import N_
+
+Told = TypeVar("Told")
 
 #: State → where the matter stands, in one plain sentence.
 HEADS: Mapping[str, str] = {
@@ -37,6 +40,8 @@ HEADS: Mapping[str, str] = {
     "registered": N_("It is registered and with the unit that holds the information"),
     "handling": N_("The unit is preparing the answer"),
     "filed": N_("It is answered and filed"),
+    "information.submitted": N_("We have it and are checking whether it is clear what you ask for"),
+    "information.correcting": N_("It is not clear yet what you ask for; please say it more clearly"),
 }
 #: State → what happens next: a sentence and the clock that says until when.
 NEXT: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -57,10 +62,7 @@ NEXT: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
     "merged": ((N_("You get an answer of your own, at the latest"), "reply"),),
     "replied": ((N_("You can say whether it is solved; otherwise you are asked, at the latest"), "callback"),),
-    "submitted": (
-        (N_("It is accepted, or you are told once what is missing, at the latest"), "accept"),
-        (N_("It is registered, or you are told what is unclear, at the latest"), "register"),
-    ),
+    "submitted": ((N_("It is accepted, or you are told once what is missing, at the latest"), "accept"),),
     "pre_reviewed": ((N_("Come with the originals, at the latest"), "supply"),),
     "correcting": ((N_("Hand in what is missing, at the latest"), "supply"),),
     "accepted": ((N_("It is decided, at the latest"), "decide"),),
@@ -71,6 +73,8 @@ NEXT: Mapping[str, tuple[tuple[str, str], ...]] = {
     "denied": ((N_("The decision is ready for you, at the latest"), "deliver"),),
     "registered": ((N_("You get an answer, at the latest"), "answer"),),
     "handling": ((N_("You get an answer, at the latest"), "answer"),),
+    "information.submitted": ((N_("It is registered, or you are told what is unclear, at the latest"), "register"),),
+    "information.correcting": ((N_("Say it more clearly, at the latest"), "supply"),),
 }
 #: Action → what happened: without and with what may be told beside it.
 EVENTS: Mapping[str, tuple[str, str]] = {
@@ -136,6 +140,8 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "register": (N_("It was registered"), N_("It was registered and given to {unit}")),
     "reply_at_once": (N_("It was answered"), ""),
     "file": (N_("It was filed"), ""),
+    "information.notice": (N_("You were asked to say more clearly what you ask for"), ""),
+    "information.supply": (N_("You said more clearly what you ask for"), ""),
 }
 #: Rung of the ladder → who was told that a limit ran out.
 RUNGS: Mapping[str, str] = {
@@ -147,3 +153,8 @@ RUNGS: Mapping[str, str] = {
 CHECKED: Mapping[str, str] = {"pass": N_("it is done"), "fail": N_("it is not done yet")}
 #: What was opened, as the person concerned calls it.
 OPENED: Mapping[str, str] = {"name": N_("your name"), "phone": N_("your telephone")}
+
+
+def of(table: Mapping[str, Told], process: str, name: str, otherwise: Told) -> Told:
+    """Return what a table says of a state or an action: a process's own words before the common ones."""
+    return table.get(f"{process}.{name}", table.get(name, otherwise))
