@@ -121,6 +121,13 @@ _ITEM_FIELDS = (
     Field("commitment", "choice", N_("The applicant promises to hand them in"), YES_NO),
     Field("consent", "choice", N_("The applicant agrees that it is used again"), YES_NO),
     Field("facts", "rows", N_("Facts that the three lists ask for")),
+    Field(
+        "green",
+        "choice",
+        N_("Belongs to the green channel"),
+        YES_NO,
+        help=N_("What the applicant claimed is checked here; left empty it stays as claimed."),
+    ),
     Field("where_to_turn", "text", N_("Where to turn instead"), most=500),
     Field("survey_at", "instant", N_("Date and time of the survey"), most=40),
     Field("survey_place", "text", N_("Meeting place"), most=SHORT),

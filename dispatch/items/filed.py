@@ -383,9 +383,9 @@ def disclose(session: Session, case_id: uuid.UUID, field: str, *, reason: str, a
             "Say why you need to see it: it is written down and the person concerned may read it.", field="reason"
         )
     case = _case(session, case_id)
-    application = matter.read(session, case).application
-    column = "id_sealed" if field == "id_number" else f"{field}_sealed"
-    secret = getattr(application, column)
+    asked = case.process == "information"
+    row = request(session, case_id) if asked else matter.read(session, case).application
+    secret = getattr(row, "id_sealed" if field == "id_number" else f"{field}_sealed", None)
     if secret is None:
         raise NotFound("Nothing was given here.")
     session.execute(

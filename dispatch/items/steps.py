@@ -212,6 +212,10 @@ def _take_in(change: Change, found: Matter) -> None:
     """Give lead and parallel units their shares and set the limit to decide: the promised one beside the law's."""
     sheet, case = found.sheet, change.case
     _checked(found)
+    if change.fields.get("green") == "no" and found.application.green:
+        # A claim that the window could not confirm.
+        found.application.green = False
+        case.suggestions = {**case.suggestions, "green": None}
     found.application.accepted_at = change.at
     give(change, _lead(change, sheet), why={"item": sheet.code, "version": found.application.item_version})
     for one in sheet.parallel:

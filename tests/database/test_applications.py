@@ -492,6 +492,13 @@ def test_the_queue_shows_the_green_channel_first(book: Rulebook) -> None:
     assert [one.number for one in lines] == [green.receipt.number, first.receipt.number]
     green.do(WINDOW, "accept", at=AT + timedelta(hours=1))
     assert green.clocks()["decide"]["limit"] == "5wd"
+    claimed = run(
+        book, "T-GREEN", green="重点项目（虚构）", actor=CITIZEN, given={"ID": (PDF,), "FORM": (PDF,), "PLAN": (PDF,)}
+    )
+    claimed.do(WINDOW, "accept", green="no")
+    assert (claimed.clocks()["decide"]["limit"], claimed.application["green"]) == ("9wd", False)
+    with snapshot(WINDOW) as session:
+        assert [one.green for one in filed.queue(session)] == [True, False, False]
 
 
 def test_narrow_roles_see_an_application_only_with_its_case(book: Rulebook) -> None:

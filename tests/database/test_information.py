@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.db import snapshot, transaction
-from core.errors import Conflict, Forbidden, Invalid
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.items import filed
 from dispatch.items.application import NewRequest, open_request
 from dispatch.limits import Limit, due
@@ -138,6 +138,17 @@ def test_a_request_says_what_and_how_and_who(book: Rulebook) -> None:
     assert caught.value.field == "how"
     with pytest.raises(Forbidden):
         ask(book, channel="window")
+
+
+def test_the_identity_number_is_sealed_and_opened_with_a_reason(book: Rulebook) -> None:
+    case = ask(book)
+    assert person(7).id_number.encode() not in bytes(case.rows("information_request")[0]["id_sealed"])
+    with transaction(WINDOW) as session:
+        key = case.receipt.case_id
+        assert filed.disclose(session, key, "id_number", reason="核对身份", at=AT) == person(7).id_number
+        with pytest.raises(NotFound):
+            filed.disclose(session, key, "agent_name", reason="核对身份", at=AT)
+    assert len(case.rows("disclosure")) == 1
 
 
 def test_the_same_request_sent_twice_is_one(book: Rulebook) -> None:
