@@ -463,7 +463,7 @@ FROZEN: dict[tuple[str, int], str] = {
     ("complaint", 2): "d39a269f2402eb75cad968e2debf464891874d28ff63249684bc43a46d263b8b",
     ("information", 1): "22af15e0b263f4e128e34a896e999728c2e4b6ad8bea93f8249599855f900b36",
     ("patrol", 1): "19744465e6893c3445275a2f46baae03d701795aa475e0a31ef2a5ee7f1eb9dc",
-    ("service_item", 1): "f3d4cd5f5d1b5d6d0a48f01dba113d370038a1db3622d0a5d3ee5a08d47ac158",
+    ("service_item", 1): "ce97471c76af8b6ee5c3d755aa78138e618aca35e6119ec3253878499acc83ca",
 }
 
 
