@@ -26,12 +26,12 @@ pytestmark = pytest.mark.journey
 PHONE, DESK = (390, 844), (1366, 768)
 #: Whoever signs in (None: nobody) → where they begin; more is found by links.
 PEOPLE: dict[str | None, tuple[str, ...]] = {
-    None: ("/", "/progress", "/login", "/api/docs", "/no-such-page"),
-    "operator": ("/desk", "/desk/new", "/cases", "/map", "/desk?box=ended"),
+    None: ("/", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
+    "operator": ("/window", "/window/new", "/desk", "/desk/new", "/cases", "/map", "/desk?box=ended"),
     "streets": ("/unit", "/unit?box=all", "/map"),
     "official": ("/map", "/map/report", "/cases", "/"),
     "supervisor": ("/desk", "/cases"),
-    "gridwest": ("/", "/map", "/cases"),
+    "gridwest": ("/window", "/", "/map", "/cases"),
     "admin": ("/",),
 }
 LOOKS = (("zh", "light", PHONE), ("en", "dark", DESK), ("en", "light", PHONE))
