@@ -241,7 +241,7 @@ def own_fields(action: str, posted: Posted, held: Filed, number: str) -> dict[st
         fields |= {"picked_up_by": posted.text("picked_up_by"), "note": checked_at_pickup(posted, number)}
     else:
         fields["facts"] = facts_of(posted, held.questions)
-        for name in ("picked_up_by", "decision_number", "commitment"):
+        for name in ("picked_up_by", "decision_number", "commitment", "green"):
             fields[name] = posted.text(name)
         fields["owed"] = posted.lists.get("owed", [])
     return {name: value for name, value in fields.items() if value not in ("", [], None)}

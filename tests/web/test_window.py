@@ -241,3 +241,15 @@ def test_pages_of_the_window_are_whole_in_both_languages(signed_in: SignedIn) ->
         text = re.sub(r"\b[0-9A-Z]{6}\b", " ", text)
         assert not {w for w in re.findall(r"[A-Za-z]{3,}", text) if w.lower() not in ALLOWED}, path
     operator.get("/?lang=zh")
+
+
+def test_a_claim_of_the_green_channel_is_looked_at_when_it_is_accepted(client: TestClient, signed_in: SignedIn) -> None:
+    page = client.get("/apply/SL140001").text
+    group = re.findall(r'name="green" value="([^"]+)"', page)[0]
+    number = number_of(send(client, counters.fill(client, "SL140001", green=group), "SL140001"))
+    operator = signed_in("operator")
+    codes = re.findall(r'name="materials" value="(\w+)"', operator.get(f"/window/{number}").text)
+    assert press(operator, number, "hand_in", materials=codes).status_code == 303  # type: ignore[attr-defined]
+    assert 'name="green" value="no"' in operator.get(f"/window/{number}").text
+    assert press(operator, number, "accept", green="no").status_code == 303  # type: ignore[attr-defined]
+    assert f'lang="zh-Hans">{group}<' not in operator.get(f"/window/{number}").text
