@@ -167,7 +167,7 @@ def recomputer(scene: Scene, slot: int, life: int) -> None:
             except (Unavailable, Conflict):
                 continue
             cursor, left = part.cursor, part.cursor is not None
-        time.sleep(1)
+        time.sleep(3)
 
 
 def _child(scene: Scene, work: Callable[[Scene, int, int], None], slot: int, life: int) -> None:
