@@ -1,10 +1,10 @@
 """A complaint from the operator's desk to its closing, by keyboard and mouse, in a real browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
 from api.pages import STATIC
@@ -31,38 +31,7 @@ SUGGESTED = {
     "categories": [],
     "doubts": ["The place is not sure.", "The category is not known."],
 }
-Seat = Callable[[str], Page]
-
-
-@pytest.fixture
-def faults() -> list[str]:
-    """What pages did wrong: console errors, script errors, foreign hosts."""
-    return []
-
-
-@pytest.fixture
-def seat(chromium: Browser, server: str, faults: list[str]) -> Iterator[Seat]:
-    """Return a function: login → a signed-in page at a desk of 1366 × 768."""
-    contexts: list[BrowserContext] = []
-
-    def sit(login: str, *, axe: bool = False) -> Page:
-        context = chromium.new_context(viewport={"width": 1366, "height": 768}, locale="zh-CN", bypass_csp=axe)
-        context.set_default_timeout(20_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else faults.append(r.url))
-        page.goto(f"{server}/login")
-        page.fill("#f-login", login)
-        page.fill("#f-password", tiny.PASSWORD)
-        page.press("#f-password", "Enter")
-        page.wait_for_url(lambda url: "/login" not in url)
-        return page
-
-    yield sit
-    for context in contexts:
-        context.close()
+Seat = Callable[..., Page]
 
 
 def waiting(**known: object) -> str:

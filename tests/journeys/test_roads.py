@@ -5,6 +5,7 @@ Return twice, dispute, arbitration, extension asked and granted, supervision, re
 from the database after every step, because they are what the roads must not bend.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,11 +16,9 @@ from sqlalchemy import select
 from core.db import transaction
 from dispatch.models import Case, Deadline, Entry, Plea, Supervision
 from tests import builders, tiny
-from tests.journeys.test_desk_to_closed import Seat, faults, seat
-
-__all__ = ["faults", "seat"]
 
 pytestmark = pytest.mark.journey
+Seat = Callable[..., Page]
 #: What the closing form of a complaint needs beside the answer.
 CLOSING = {"truth": "yes", "duty": "yes", "contacted": "yes", "solved": "yes"}
 
