@@ -7,7 +7,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from httpx import Response
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
@@ -321,7 +320,7 @@ def test_names_on_the_map_are_those_inside_the_view(operator: TestClient, signed
 # Side roads on the desk.
 
 
-def act(operator: TestClient, number: str, action: str, **given: str) -> Response:
+def act(operator: TestClient, number: str, action: str, **given: str) -> Any:
     """Take a step as a script of the page would."""
     case = stored(number)
     data = {"version": str(case.version), "seen": str(case.entries)} | given
