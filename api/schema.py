@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MODELS = (
     "grid.models",
     "dispatch.models",
+    "dispatch.tallies",
     "dispatch.items.models",
     "dispatch.items.application_models",
     "dispatch.appointments",

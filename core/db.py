@@ -230,7 +230,12 @@ def acting_as(session: Session, actor: Actor) -> Iterator[None]:
     before = actor_of(session)
     session.flush()
     _enter(session, actor, read_only=False)
-    yield
+    try:
+        yield
+    except BaseException:
+        # The transaction or its savepoint rolls the scope back; what the session says of it has to follow.
+        session.info["actor"] = before
+        raise
     session.flush()
     _enter(session, before, read_only=False)
 

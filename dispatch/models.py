@@ -477,34 +477,6 @@ class NumberBlock(Base):
     next: Mapped[int]
 
 
-class Tally(Base):
-    """Kept counts of cases by day, cell and category; fed by the relay, complete when it is idle."""
-
-    __tablename__ = "tally"
-
-    district_code: Mapped[str] = mapped_column(primary_key=True)
-    #: Day of intake in Asia/Shanghai.
-    day: Mapped[date] = mapped_column(primary_key=True)
-    #: Empty string where the case has no place.
-    cell_code: Mapped[str] = mapped_column(primary_key=True)
-    category_code: Mapped[str] = mapped_column(primary_key=True)
-    opened: Mapped[int]
-    closed: Mapped[int]
-
-
-class Heat(Base):
-    """Kept counts of placed cases on web-mercator rasters, for heat tiles; each zoom sums to all placed cases."""
-
-    __tablename__ = "heat"
-
-    district_code: Mapped[str] = mapped_column(primary_key=True)
-    #: Zoom level of the raster: one pixel is one tile of that zoom.
-    zoom: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    x: Mapped[int] = mapped_column(primary_key=True)
-    y: Mapped[int] = mapped_column(primary_key=True)
-    cases: Mapped[int]
-
-
 class RoutingRule(Base):
     """派单规则: a category subtree in an area, perhaps at certain hours, goes to a unit."""
 

@@ -17,17 +17,45 @@ from datetime import date
 from typing import Any
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import SmallInteger, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.actor import Role
-from core.db import actor_of
+from core.db import Base, actor_of
 from core.errors import Forbidden, Invalid
 
 #: Topics of the outbox that change a count.
 TOPICS = frozenset({"case.opened", "case.moved", "case.closed", "case.reopened"})
 #: Rasters that are kept: a pixel is one web-mercator tile of that zoom, about 2.2 km, 280 m and 35 m wide in Guangdong.
 ZOOMS = (14, 17, 20)
+
+class Tally(Base):
+    """Kept counts of cases by day, cell and category; fed by the relay, complete when it is idle."""
+
+    __tablename__ = "tally"
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    #: Day of intake in Asia/Shanghai.
+    day: Mapped[date] = mapped_column(primary_key=True)
+    #: Empty string where the case has no place.
+    cell_code: Mapped[str] = mapped_column(primary_key=True)
+    category_code: Mapped[str] = mapped_column(primary_key=True)
+    opened: Mapped[int]
+    closed: Mapped[int]
+
+
+class Heat(Base):
+    """Kept counts of placed cases on web-mercator rasters, for heat tiles; each zoom sums to all placed cases."""
+
+    __tablename__ = "heat"
+
+    district_code: Mapped[str] = mapped_column(primary_key=True)
+    #: Zoom level of the raster: one pixel is one tile of that zoom.
+    zoom: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    x: Mapped[int] = mapped_column(primary_key=True)
+    y: Mapped[int] = mapped_column(primary_key=True)
+    cases: Mapped[int]
+
 
 #: One line per change of a count, from rows `g(topic, payload)`. The only place that says what an event counts.
 _EFFECTS = """

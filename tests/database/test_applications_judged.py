@@ -159,9 +159,9 @@ def test_the_level_above_has_a_clock_of_its_own_and_the_districts_stands(book: R
     with pytest.raises(Conflict, match="has to agree first"):
         case.do(LEAD, "grant")
     with pytest.raises(Invalid) as caught:
-        case.do(LEAD, "hand_up", level="province", reference="试报〔2026〕1号")
+        case.do(WINDOW, "hand_up", level="province", reference="试报〔2026〕1号")
     assert caught.value.params["level"] == "city"
-    assert case.do(LEAD, "hand_up", level="city", reference="试报〔2026〕1号") == "handed_up"
+    assert case.do(WINDOW, "hand_up", level="city", reference="试报〔2026〕1号") == "handed_up"
     clocks = case.clocks()
     assert (clocks["hand_up"]["limit"], clocks["hand_up"]["unit_code"]) == ("8wd", None)
     assert clocks["decide"]["held_at"] is not None
@@ -171,7 +171,7 @@ def test_the_level_above_has_a_clock_of_its_own_and_the_districts_stands(book: R
     back = {"handover_decision": "agreed", "reference": "市批〔2026〕9号"}
     assert case.do(WINDOW, "hand_back", at=AT + DAY, **back) == "reviewing"
     assert case.clocks()["decide"]["held_at"] is None
-    case.do(LEAD, "hand_up", level="province", reference="试报〔2026〕2号")
+    case.do(WINDOW, "hand_up", level="province", reference="试报〔2026〕2号")
     case.do(LEAD, "hand_back", at=AT + 2 * DAY, handover_decision="refused", reference="省批〔2026〕3号")
     with pytest.raises(Conflict, match="has to agree first"):
         case.do(LEAD, "grant")
