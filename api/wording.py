@@ -134,7 +134,7 @@ ROLES: Mapping[str, str] = {
 ACTIONS: Mapping[str, str] = _Words(
     lambda table: ((s.action, s.label) for s in table.steps),
     {
-        "receive": N_("Received"),
+        "receive": N_("Came in"),
         "correct": N_("Place, category or unit corrected"),
         "dispatch": N_("Sent to the responsible unit"),
         "redispatch": N_("Sent to another unit"),

@@ -330,8 +330,15 @@ def shown(
         choices=choices(book),
         book=book,
         words=item_words,
-        done=casework.done_words(book, found.case, done, at=at, repeated=done == "repeated") if done else "",
+        done=_done(book, found, done, at=at),
     )
+
+
+def _done(book: Rulebook, found: Sheet, done: str, *, at: datetime) -> str:
+    """Return what the last press led to, in words; what was only taken in is not accepted."""
+    if done == "receive":
+        return say("It was taken in; it is not accepted yet.")
+    return casework.done_words(book, found.case, done, at=at, repeated=done == "repeated") if done else ""
 
 
 def _waiting(found: Sheet) -> list[Any]:
