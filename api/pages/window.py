@@ -323,7 +323,6 @@ def shown(
         offers=[offer for offer in offers if offer.step.action not in own],
         questions=filing.asked_facts(held.questions) if held else (),
         picked_up=FIELDS["picked_up_by"].choices,
-        waiting=_waiting(found),
         days=casework.timeline(book, found.entries),
         seen=found.entries[-1].seq if found.entries else 0,
         spoken=spoken(found.case.number),
@@ -339,11 +338,6 @@ def _done(book: Rulebook, found: Sheet, done: str, *, at: datetime) -> str:
     if done == "receive":
         return say("It was taken in; it is not accepted yet.")
     return casework.done_words(book, found.case, done, at=at, repeated=done == "repeated") if done else ""
-
-
-def _waiting(found: Sheet) -> list[Any]:
-    """Return the shares of an application that others answer for, with their tasks and opinions."""
-    return [share for share in found.shares if share.active]
 
 
 def _id(session: Session, number: str) -> uuid.UUID:
