@@ -381,8 +381,10 @@ def _log(facts: Facts) -> Iterator[str]:
     )
     # Two shares of one step are due at the same moment, each with its own announcement; and an expiry that a newer
     # notice took back comes again when that notice is taken back.
-    due = Counter((clock["clock"], clock["due_at"]) for clock in facts.clocks)
     names = {clock["id"]: clock["clock"] for clock in facts.clocks}
+    begun = {clock["id"]: clock["due_at"] for clock in facts.clocks}
+    begun |= {change["deadline_id"]: change["old_due_at"] for change in reversed(facts.changes)}
+    due = Counter((names[key], at) for key, at in begun.items())
     due += Counter((names[change["deadline_id"]], change["new_due_at"]) for change in facts.changes)
     for (clock, unit, due_at, rung), times in rungs.items():
         if times > max(due[clock, datetime.fromisoformat(due_at)], 1):
