@@ -29,6 +29,7 @@ TOPICS = frozenset({"case.opened", "case.moved", "case.closed", "case.reopened"}
 #: Rasters that are kept: a pixel is one web-mercator tile of that zoom, about 2.2 km, 280 m and 35 m wide in Guangdong.
 ZOOMS = (14, 17, 20)
 
+
 class Tally(Base):
     """Kept counts of cases by day, cell and category; fed by the relay, complete when it is idle."""
 

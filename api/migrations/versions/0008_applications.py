@@ -4,6 +4,8 @@ Revision ID: 0008
 Revises: 0007
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -25,7 +27,7 @@ def _word(name: str, *, default: str | None = None, empty: bool = False) -> sa.C
     return sa.Column(name, sa.String(), server_default=default, nullable=empty)
 
 
-def _part(table: str, *columns: sa.Column[object] | sa.CheckConstraint) -> None:
+def _part(table: str, *columns: sa.Column[Any] | sa.CheckConstraint) -> None:
     """Make a table whose rows hang on a case."""
     op.create_table(
         table,
