@@ -199,7 +199,9 @@ def test_an_application_goes_through_gap_parallel_units_survey_decision_and_pick
 def test_an_item_is_done_at_once_in_one_press_at_the_counter(sit: Sit, faults: list[str]) -> None:
     operator = sit("operator")
     operator.get_by_role("link", name="窗口", exact=True).click()
-    operator.keyboard.press("n")
+    operator.wait_for_load_state("load")
+    with operator.expect_navigation():
+        operator.keyboard.press("n")
     operator.get_by_role("combobox").fill("SL110002")
     operator.keyboard.press("Enter")
     expect(operator.get_by_role("heading", level=1)).to_contain_text("老年人优待证")
