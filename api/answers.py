@@ -16,6 +16,7 @@ import yaml
 
 from api.i18n import LANGUAGE
 from api.wording import date_words
+from core.errors import Invalid
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Sheet
 
@@ -56,6 +57,13 @@ class Text:
 def has_texts(field: str) -> bool:
     """Return whether a field is one that people read as an answer."""
     return field in FIELDS
+
+
+def refuse_unfilled(field: str, text: object) -> None:
+    """Raise Invalid where a text that a resident reads has open places left."""
+    left = unfilled(text) if has_texts(field) and isinstance(text, str) else []
+    if left:
+        raise Invalid("Fill in or delete first: {parts}", field=field, parts=" ".join(left[:5]))
 
 
 def unfilled(text: str) -> list[str]:

@@ -342,9 +342,7 @@ def _value(book: Rulebook, field: Field, entered: Entered) -> Any:
             except ValueError:
                 return written
         case "long" if answers.has_texts(field.name):
-            left = answers.unfilled(written)
-            if left:
-                raise Invalid("Fill in or delete first: {parts}", field=field.name, parts=" ".join(left[:5]))
+            answers.refuse_unfilled(field.name, written)
             return written
         case "photos" | "place":
             return None

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Uplo
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import deps, wiring
+from api import answers, deps, wiring
 from api.deps import Now, Read, Write, require
 from api.errors import sentence
 from api.i18n import say
@@ -74,7 +74,9 @@ def list_cases(asked: Annotated[Listed, Query()], actor: Staff, session: Read, a
 @router.post("/cases/actions", tags=["cases"])
 def act_on_many(given: BulkIn, actor: Staff, at: Now) -> list[BulkOut]:
     """Take the same step on up to 100 cases, each in a transaction of its own: what fails does not undo the others."""
-    answers = []
+    told = []
+    for name, value in given.fields.items():
+        answers.refuse_unfilled(name, value)
     for seen in {one.number: one for one in given.cases}.values():
         try:
             with transaction(actor) as session:
@@ -88,10 +90,10 @@ def act_on_many(given: BulkIn, actor: Staff, at: Now) -> list[BulkOut]:
                     at=at,
                     fields=given.fields,
                 )
-            answers.append(BulkOut(number=done.number, done=True, state=done.state, version=done.version))
+            told.append(BulkOut(number=done.number, done=True, state=done.state, version=done.version))
         except WanggeError as error:
-            answers.append(BulkOut(number=seen.number, done=False, problem=sentence(error)))
-    return answers
+            told.append(BulkOut(number=seen.number, done=False, problem=sentence(error)))
+    return told
 
 
 @router.get("/cases/{number}", tags=["cases"])
@@ -154,6 +156,8 @@ def act(number: str, given: ActionIn, *, actor: Staff, session: Write, at: Now, 
 
 
 def _act(session: Session, case_id: uuid.UUID, given: ActionIn, *, at: datetime, if_match: str | None) -> DoneOut:
+    for name, value in given.fields.items():
+        answers.refuse_unfilled(name, value)
     done = cases.act(
         session,
         wiring.rulebook(),

@@ -97,6 +97,16 @@ def test_many_cases_are_signed_at_once_and_each_refusal_says_why(
     assert version(client, streets, numbers[0]) == seen[0]["expected_version"] + 1
 
 
+def test_an_answer_with_open_places_is_not_sent(client: TestClient, token: Callable[[str], dict[str, str]]) -> None:
+    operator, streets = token("operator"), token("streets")
+    number = with_streets(client, operator)["number"]
+    act(client, streets, number, "sign")
+    form = {"answer": "我们于____到现场。", "truth": "yes", "duty": "yes", "contacted": "yes", "solved": "yes"}
+    body = {"action": "reply", "expected_version": version(client, streets, number), "fields": form}
+    answer = client.post(f"/api/v1/cases/{number}/actions", json=body, headers=streets)
+    assert (answer.status_code, answer.json()["field"]) == (422, "answer")
+
+
 def test_more_than_a_hundred_at_once_are_refused(client: TestClient, token: Callable[[str], dict[str, str]]) -> None:
     body = {"action": "sign", "cases": [{"number": str(n), "expected_version": 1} for n in range(101)]}
     assert client.post("/api/v1/cases/actions", json=body, headers=token("streets")).status_code == 422
