@@ -48,7 +48,7 @@ def sweep(session: Session, book: Rulebook, *, at: datetime, limit: int = 500) -
     if not ids:
         return 0
     seen = _seen(session, district, ids)
-    acts = {case.id: book.process(case.process, case.process_version).expiry for case in seen.values()}
+    acts = {case.id: _expiry(book, case) for case in seen.values()}
     fired = deadlines.fire(session, book, ids, at=at, quiet=acts)
     announced: list[Fired] = []
     acted: set[uuid.UUID] = set()
@@ -94,6 +94,15 @@ def _announce(
     deadlines.copy_nearest(session, book.district, *{found.case_id for found in fired})
     if messages:
         session.execute(_SEND, {"d": book.district, "at": at, "rows": as_json(messages)})
+
+
+def _expiry(book: Rulebook, case: Row[Any]) -> Mapping[str, str]:
+    """Return what the program does by itself when a clock of the case runs out."""
+    try:
+        return book.process(case.process, case.process_version).expiry
+    except NotFound:
+        # Opened by a newer program: its clocks are announced like any other, and nobody else's waits for that.
+        return {}
 
 
 def _act(session: Session, book: Rulebook, found: Fired, action: str, *, at: datetime) -> bool:

@@ -93,7 +93,7 @@ def upload(request: Request, posted: Form) -> Response:
 @router.get("/apply/information")
 def information(request: Request) -> Response:
     """Ask for government information."""
-    return _information(request, Posted(texts={"key": str(new_id())}))
+    return _information(request, Posted())
 
 
 @router.post("/apply/information")
@@ -124,7 +124,8 @@ def _information(request: Request, posted: Posted, error: WanggeError | None = N
         status=status_of(error) if error else 200,
         problem=sentence(error) if error else "",
         wrong=(error.field or "") if error else "",
-        entered=posted.texts,
+        # A form without its key is given one, so that it can be sent at all.
+        entered={"key": str(new_id()), **posted.texts},
         how=HOW,
     )
 

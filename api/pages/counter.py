@@ -54,7 +54,7 @@ def pick(request: Request, actor: Clerk, at: Now, q: str = "", code: str = "") -
 def ask_information(request: Request, actor: Clerk) -> Response:
     """Show the form of a request for government information that is handed in at the window."""
     del actor
-    return _information(request, Posted(texts={"key": str(new_id())}))
+    return _information(request, Posted())
 
 
 @router.post("/window/information")
@@ -84,7 +84,8 @@ def _information(request: Request, posted: Posted, error: WanggeError | None = N
         status=status_of(error) if error else 200,
         problem=sentence(error) if error else "",
         wrong=(error.field or "") if error else "",
-        entered=posted.texts,
+        # A form without its key is given one, so that it can be sent at all.
+        entered={"key": str(new_id()), **posted.texts},
         how=HOW,
         window=True,
     )

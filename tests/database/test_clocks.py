@@ -52,31 +52,31 @@ def turn(matter: Matter, do: Turn) -> Any:
 def started(matter: Matter, **known: Any) -> dict[str, Any]:
     """Start one more clock, `promise`, of five working days unless the test says otherwise; return its row."""
     filled = {"limit": "5wd", "unit": tiny.STREETS, "kind": "help", "urgency": "ordinary", "category": ""} | known
-    clock = matter.book.clock("promise", start=matter.at, **filled)
+    clock = matter.book.clock("decide", start=matter.at, **filled)
     turn(matter, lambda s: deadlines.start(s, tiny.DISTRICT, matter.id, [clock]))
     return promise(matter)
 
 
 def promise(matter: Matter) -> dict[str, Any]:
-    return next(c for c in reversed(matter.table("deadline")) if c["clock"] == "promise")
+    return next(c for c in reversed(matter.table("deadline")) if c["clock"] == "decide")
 
 
 def hold(matter: Matter, at: datetime, **known: Any) -> int:
-    names = known.pop("names", ["promise"])
+    names = known.pop("names", ["decide"])
     return int(
         turn(matter, lambda s: deadlines.hold(s, tiny.DISTRICT, matter.id, names, at=at, reason="survey", **known))
     )
 
 
 def resume(matter: Matter, at: datetime) -> int:
-    return int(turn(matter, lambda s: deadlines.resume(s, matter.book, matter.id, ["promise"], at=at)))
+    return int(turn(matter, lambda s: deadlines.resume(s, matter.book, matter.id, ["decide"], at=at)))
 
 
 def extend(matter: Matter, span: str, at: datetime, *, asked_at: datetime | None = None) -> datetime:
     def do(session: Session) -> datetime:
         asked = asked_at or at
         return deadlines.extend(
-            session, matter.book, matter.id, "promise", span, at=at, asked_at=asked, why={"by": "孙八"}
+            session, matter.book, matter.id, "decide", span, at=at, asked_at=asked, why={"by": "孙八"}
         )
 
     found: datetime = turn(matter, do)
@@ -84,7 +84,7 @@ def extend(matter: Matter, span: str, at: datetime, *, asked_at: datetime | None
 
 
 def stop(matter: Matter, at: datetime, *, void: bool = False) -> dict[str, Any]:
-    turn(matter, lambda s: deadlines.stop(s, tiny.DISTRICT, matter.id, ["promise"], at=at, void=void))
+    turn(matter, lambda s: deadlines.stop(s, tiny.DISTRICT, matter.id, ["decide"], at=at, void=void))
     return promise(matter)
 
 
@@ -95,7 +95,7 @@ def swept(book: Rulebook, at: datetime) -> None:
                 return
 
 
-def announced(matter: Matter, clock: str = "promise") -> list[tuple[str, str, int]]:
+def announced(matter: Matter, clock: str = "decide") -> list[tuple[str, str, int]]:
     """Return the outbox messages of one clock: topic, rung and level, in order."""
     return [
         (o["topic"], o["payload"].get("rung", ""), o["payload"]["level"])
@@ -153,7 +153,7 @@ def test_expiry_while_held_never_fires_and_a_clock_that_had_expired_goes_on_clim
 
 def test_case_whose_clocks_all_stand_has_nothing_due(book: Rulebook) -> None:
     matter = Matter(book, at=MONDAY)
-    stand = ["sign", "reply", "promise"]
+    stand = ["sign", "reply", "decide"]
     started(matter)
     assert hold(matter, MONDAY + HOUR, names=stand) == 3
     assert (matter.row["due_at"], matter.row["due_clock"], matter.row["warned"]) == (None, None, 0)
@@ -281,7 +281,7 @@ def test_only_the_clocks_of_one_share_are_touched(book: Rulebook) -> None:
         started(matter, assignment_id=share)
     assert hold(matter, MONDAY + DAY, assignment_id=mine) == 1
     held: dict[uuid.UUID, bool] = {
-        c["assignment_id"]: c["held_at"] is not None for c in matter.table("deadline") if c["clock"] == "promise"
+        c["assignment_id"]: c["held_at"] is not None for c in matter.table("deadline") if c["clock"] == "decide"
     }
     assert held == {mine: True, other: False}
 
@@ -357,6 +357,6 @@ def test_unit_cannot_reach_the_clock_that_measures_it(book: Rulebook) -> None:
     matter = Matter(book, at=MONDAY)
     started(matter)
     with transaction(roads.WATER) as session:
-        assert deadlines.hold(session, tiny.DISTRICT, matter.id, ["promise"], at=MONDAY, reason="survey") == 0
+        assert deadlines.hold(session, tiny.DISTRICT, matter.id, ["decide"], at=MONDAY, reason="survey") == 0
     with snapshot(roads.WATER) as session:
         assert rows(session, "SELECT 1 FROM deadline WHERE district_code = :d AND case_id = :c", **matter.key) == []

@@ -34,7 +34,8 @@ def test_nothing_acknowledged_is_lost_whoever_is_killed(database: str) -> None:
         argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     # Connections of this process were among those that were cut.
-    engine().dispose()
+    for pool in (engine(), engine(replica=True)):
+        pool.dispose()
     walks.put_away()
     print(done.stdout)  # noqa: T201  the run's figures
     assert done.stdout, done.stderr[-3000:]
