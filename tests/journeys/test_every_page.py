@@ -129,8 +129,8 @@ def _chinese_ui() -> set[str]:
     from api.i18n import catalogue
 
     ours = {text for text in catalogue().values() if re.fullmatch(r"[\u4e00-\u9fff]{2,}", text)}
-    # Names that the tiny district happens to share with the interface.
-    return ours - {*tiny.CATEGORIES.values(), "区网格中心"}
+    # Names that data happen to share with the interface: a unit's, and what the log calls who has no account.
+    return ours - {*tiny.CATEGORIES.values(), "区网格中心", "市民"}
 
 
 CHINESE_UI = _chinese_ui()

@@ -107,6 +107,12 @@ def taken(page: Page, number: str, action: str) -> None:
     raise AssertionError((action, actions(number)))
 
 
+def settled_at(page: Page, url: str) -> None:
+    """Go to an address once the page has come to rest: a press may still be leading elsewhere."""
+    page.wait_for_load_state("networkidle")
+    page.goto(url)
+
+
 def test_return_dispute_extension_supervision_rework_and_closing(
     seat: Seat, server: str, number: str, faults: list[str]
 ) -> None:
@@ -120,7 +126,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     assert stored(number).unit_code == tiny.STREETS
     assert stored(number).place_by == "operator", "whoever sends it out has confirmed the place"
     back = {"reason_code": "not_our_duty", "legal_basis": "权责清单第 12 项", "reason": "不属本单位职责"}
-    streets.goto(f"{server}/unit/{number}")
+    settled_at(streets, f"{server}/unit/{number}")
     effects = streets.locator('details[data-action="return"] .effects')
     assert "不作评判" in (effects.text_content() or ""), "what a return does to the clock is said before"
     take(streets, "return", **back)
@@ -135,7 +141,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     desk.locator('#save input[name=to][value="other"]').check()
     desk.locator('#save button[value="dispatch"]').click()
     taken(desk, number, "dispatch")
-    water.goto(f"{server}/unit/{number}")
+    settled_at(water, f"{server}/unit/{number}")
     take(water, "return", **back)
     taken(water, number, "return")
 
@@ -145,7 +151,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     take(desk, "dispute", reason="两个单位互相推转")
     taken(desk, number, "dispute")
     assert clock(number, "arbitrate").unit_code is None, "deciding is measured at the centre"
-    arbiter.goto(f"{server}/desk?box=disputed&case={number}")
+    settled_at(arbiter, f"{server}/desk?box=disputed&case={number}")
     expect(arbiter.locator(f"#r-{number}")).to_be_visible()
     take(arbiter, "arbitrate", unit="区城市管理局", ruling="依据三定方案由城管负责清运")
     taken(arbiter, number, "arbitrate")
@@ -154,23 +160,23 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     assert clock(number, "arbitrate").outcome == "met"
 
     # The unit signs with one key; it can neither return nor dispute any more.
-    streets.goto(f"{server}/unit?box=unsigned&case={number}")
+    settled_at(streets, f"{server}/unit?box=unsigned&case={number}")
     expect(streets.locator('details[data-action="return"]')).to_have_count(0)
     streets.keyboard.press("s")
     taken(streets, number, "sign")
     assert clock(number, "sign").outcome == "met"
 
     # More time: what it would come to is said while it is typed; somebody else grants it.
-    streets.goto(f"{server}/unit/{number}")
+    settled_at(streets, f"{server}/unit/{number}")
     take(streets, "extend_ask", press=False, span_n="3", reason="清运车辆检修", document="检修单 11-22")
     expect(streets.locator('details[data-action="extend_ask"] .effects')).to_contain_text("如获批")
     take(streets, "extend_ask")
     taken(streets, number, "extend_ask")
     assert stored(number).plea == "extension"
     assert clock(number, "reply").due_at == begun.due_at, "asking alone moves nothing"
-    streets.goto(f"{server}/unit/{number}")
+    settled_at(streets, f"{server}/unit/{number}")
     expect(streets.locator('details[data-action="extend_grant"]')).to_have_count(0)
-    desk.goto(f"{server}/desk?box=pleas&case={number}")
+    settled_at(desk, f"{server}/desk?box=pleas&case={number}")
     take(desk, "extend_grant", note="情况属实")
     taken(desk, number, "extend_grant")
     plea = _rows(Plea, number, Plea.asked_at)[0]
@@ -182,11 +188,11 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     assert longer.due_at > begun.due_at
 
     # Supervision: an order with its own clock, an answer, a closing.
-    arbiter.goto(f"{server}/desk?box=running&case={number}")
+    settled_at(arbiter, f"{server}/desk?box=running&case={number}")
     take(arbiter, "supervise", demand="请说明为何多次反映未解决", span_n="2", span_u="wd")
     taken(arbiter, number, "supervise")
     assert clock(number, "supervise").limit == "2wd"
-    streets.goto(f"{server}/unit?box=supervised&case={number}")
+    settled_at(streets, f"{server}/unit?box=supervised&case={number}")
     answer = streets.locator('details[data-action="supervise_reply"]')
     expect(answer).to_have_attribute("open", "")
     answer.locator("select[data-fills]").select_option(index=1)
@@ -196,7 +202,7 @@ def test_return_dispute_extension_supervision_rework_and_closing(
     answer.locator("form button").last.click()
     taken(streets, number, "supervise_reply")
     assert clock(number, "supervise").outcome == "met"
-    arbiter.goto(f"{server}/desk?box=supervised&case={number}")
+    settled_at(arbiter, f"{server}/desk?box=supervised&case={number}")
     take(arbiter, "supervise_close", ruling="情况已说明，予以办结")
     taken(arbiter, number, "supervise_close")
     order = _rows(Supervision, number, Supervision.issued_at)[0]
@@ -209,11 +215,11 @@ def test_return_dispute_extension_supervision_rework_and_closing(
         ("已安排清运。", "rework", {"satisfaction": "1", "reason": "垃圾还在"}),
         ("已于今日清运完毕。", "callback", {"satisfaction": "5"}),
     ):
-        streets.goto(f"{server}/unit/{number}")
+        settled_at(streets, f"{server}/unit/{number}")
         take(streets, "reply", answer=text, **CLOSING)
         taken(streets, number, "reply")
         assert clock(number, "reply").outcome == "met"
-        desk.goto(f"{server}/desk?box=answered&case={number}")
+        settled_at(desk, f"{server}/desk?box=answered&case={number}")
         expect(desk.locator("#detail")).to_contain_text("是否属实")
         take(desk, action, **fields)
         taken(desk, number, action)

@@ -33,7 +33,9 @@ def publish(at: datetime) -> None:
     wiring.forget()
     with transaction(program(tiny.DISTRICT)) as session:
         units = Units(wiring.rulebook(tiny.DISTRICT).units)
-        if catalogue.listing(session, catalogue.Filter(), day=china_time(at).date()).total < 40:
+        # Other tests publish the shipped items, too, but not this one.
+        known = catalogue.listing(session, catalogue.Filter(search=ROAD), day=china_time(at).date()).lines
+        if not any(line.item_code == ROAD for line in known):
             catalogue.load(session, read_yaml(default_files()), units=units, at=at)
             lists.load(session, lists.read_lists(lists.DEFAULT))
             base = catalogue.current(session, "SL320001", china_time(at).date()).sheet
