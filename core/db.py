@@ -229,12 +229,15 @@ def acting_as(session: Session, actor: Actor) -> Iterator[None]:
     """
     before = actor_of(session)
     session.flush()
+    driver = _driver(session.connection().connection)
     _enter(session, actor, read_only=False)
     try:
         yield
     except BaseException:
-        # The transaction or its savepoint rolls the scope back; what the session says of it has to follow.
+        # Whoever catches this goes on as before. A failed transaction takes no statement: its rollback does the same.
         session.info["actor"] = before
+        if driver.pgconn.transaction_status == TransactionStatus.INTRANS:
+            _begin(driver, before, read_only=False)
         raise
     session.flush()
     _enter(session, before, read_only=False)
