@@ -18,6 +18,7 @@ from core.crypto import unseal
 from core.db import actor_of, pin_case
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
+from dispatch import stranger
 from dispatch.guards import ACTIVE
 from dispatch.models import (
     Assignment,
@@ -41,12 +42,6 @@ CONTEXTS: Mapping[str, str] = {"name": "report.name", "phone": "report.phone"}
 MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
 #: Roles that see personal data at all, masked.
 _SEE_MASKED = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.SYSTEM})
-#: Steps that the public view tells of; corrections, notes and what happens inside the house are not among them.
-_PUBLIC = frozenset(
-    {"receive", "dispatch", "redispatch", "rise", "arbitrate", "sign", "reply", "callback", "rework", "close", "refuse"}
-    | {"hand_over", "withdraw", "reopen", "rate", "extend_grant", "pause_grant", "resume", "park_grant", "park_on"}
-    | {"take_up", "merge", "unmerge", "answer_merged"}
-)
 #: What a closing form says beside the answer.
 CLOSING = ("truth", "duty", "contacted", "solved", "unsolved_reason")
 #: Log entries that one page shows; a case with more is shown from its end.
@@ -322,7 +317,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class PublicStep:
-    """One step that the public view tells of: what happened and when, not who did it."""
+    """One step that the public view tells of: what happened and when, not who did it; named by `dispatch.stranger`."""
 
     action: str
     state: str
@@ -337,6 +332,7 @@ class Progress:
     number: str
     process: str
     process_version: int
+    #: As `dispatch.stranger` names it: by number alone a private affair is `decided` or `ended`, not how or why.
     state: str
     version: int
     open: bool
@@ -441,6 +437,7 @@ def progress(session: Session, number: str, *, access_hash: bytes | None = None)
     """Return the public view of a case by its number; raises NotFound for a wrong number and for a wrong code.
 
     access_hash: keyed hash of the code on the receipt; with it, the reporter's own words and the answer are included.
+    Without it `dispatch.stranger` says which steps and states are told, and by which name.
     Run it in a snapshot of the program (`core.actor.system`): the anonymous citizen sees no case before it is pinned.
     Names nobody and says nothing about the place unless the code was shown. Reads only.
     """
@@ -450,16 +447,27 @@ def progress(session: Session, number: str, *, access_hash: bytes | None = None)
     own = access_hash is not None
     if own and kept != access_hash:
         raise NotFound("There is no matter with this number and code.")
+    process = case["process"]
     steps = session.execute(
         select(Entry.action, Entry.state_after, Entry.recorded_at)
-        .where(Entry.district_code == here, Entry.case_id == case["id"], Entry.action.in_(_PUBLIC))
+        .where(
+            Entry.district_code == here,
+            Entry.case_id == case["id"],
+            Entry.action.in_(stranger.steps(process, own=own)),
+        )
         .order_by(Entry.seq)
         .limit(MAX_ENTRIES)
     ).all()
+    case["state"] = stranger.state(process, case["state"], own=own)
+    if stranger.private(process) and not own:
+        case |= dict.fromkeys(stranger.HIDDEN)
     shown = {field.name for field in fields(Progress)} - {"steps", "own"}
     private = {"text", "answer", "place_name", "due_at", "due_clock", "satisfaction"}
     return Progress(
-        steps=tuple(PublicStep(action, state, at) for action, state, at in steps),
+        steps=tuple(
+            PublicStep(stranger.step(process, action, own=own), stranger.state(process, state, own=own), at)
+            for action, state, at in steps
+        ),
         own=own,
         **{name: case[name] for name in (shown if own else shown - private)},
     )

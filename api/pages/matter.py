@@ -388,7 +388,8 @@ def late(seen: Seen) -> str:
 def lines(seen: Seen, book: Rulebook) -> tuple[Line, ...]:
     """Return what happened, oldest first, in plain words."""
     if seen.story is None:
-        return tuple(Line(say(EVENTS[s.action][0]), s.at) for s in seen.matter.steps if s.action in EVENTS)
+        bare = ((step, of(EVENTS, seen.matter.process, step.action, ("", ""))[0]) for step in seen.matter.steps)
+        return tuple(Line(say(words), step.at) for step, words in bare if words)
     names = {one.code: one.name for one in seen.filed.materials} if seen.filed else {}
     process = seen.matter.process
     told = ((event, of(EVENTS, process, event.action, ("", ""))) for event in seen.story.events)

@@ -40,6 +40,9 @@ HEADS: Mapping[str, str] = {
     "registered": N_("It is registered and with the unit that holds the information"),
     "handling": N_("The unit is preparing the answer"),
     "filed": N_("It is answered and filed"),
+    # By number alone, as `dispatch.stranger` names states of a private affair.
+    "decided": N_("It is decided; with the code of the receipt you see how"),
+    "ended": N_("It has ended; with the code of the receipt you see why"),
     "information.submitted": N_("We have it and are checking whether it is clear what you ask for"),
     "information.correcting": N_("It is not clear yet what you ask for; please say it more clearly"),
 }
@@ -140,6 +143,9 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "register": (N_("It was registered"), N_("It was registered and given to {unit}")),
     "reply_at_once": (N_("It was answered"), ""),
     "file": (N_("It was filed"), ""),
+    # By number alone, as `dispatch.stranger` names steps of a private affair.
+    "decide": (N_("It was decided"), ""),
+    "end": (N_("It has ended"), ""),
     "information.notice": (N_("You were asked to say more clearly what you ask for"), ""),
     "information.supply": (N_("You said more clearly what you ask for"), ""),
 }
