@@ -77,8 +77,9 @@ class Box:
 
 
 def _attention(*marks: Any) -> Callable[[Actor], Sequence[ColumnElement[bool]]]:
-    """Return the condition of cases that somebody asked something about; the first is what `ix_cases_attention` has."""
-    return lambda _actor: [Case.open == true(), or_(Case.plea.is_not(None), Case.supervised == true()), *marks]
+    """Return the condition of cases that stand out; the first two say what `ix_cases_attention` has."""
+    some = or_(Case.plea.is_not(None), Case.supervised == true(), Case.complex == true())
+    return lambda _actor: [Case.open == true(), some, *marks]
 
 
 def shared(actor: Actor) -> Sequence[ColumnElement[bool]]:
@@ -123,7 +124,7 @@ BOXES: Mapping[str, Box] = {
     #: 协办, 并联: this unit has a share and does not lead.
     "shares": Box(where=shared, few=True),
     #: 疑难.
-    "complex": Box((), besides=True, where=lambda _actor: [Case.complex == true()]),
+    "complex": Box(where=_attention(Case.complex == true()), few=True),
     "open": Box((), besides=True),
     "ended": Box(None),
     "all": Box(),

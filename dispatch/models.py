@@ -47,8 +47,10 @@ class Case(Base):
             "ix_cases_attention",
             "district_code",
             "due_at",
-            postgresql_where=text("open AND (plea IS NOT NULL OR supervised)"),
+            "unit_code",
+            postgresql_where=text("open AND (plea IS NOT NULL OR supervised OR complex)"),
         ),
+        Index("ix_cases_ended", "district_code", "unit_code", "received_at", postgresql_where=text("NOT open")),
         CheckConstraint("urgency IN ('emergency', 'utilities', 'ordinary')", name="urgency"),
     )
 

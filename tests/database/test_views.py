@@ -170,6 +170,7 @@ def test_a_made_up_page_is_refused(session: Session, as_actor: As, cursor: str) 
         (views.Filter(box="running", unit="U1"), "ix_cases_unit"),
         (views.Filter(box="pleas"), "ix_cases_attention"),
         (views.Filter(box="supervised"), "ix_cases_attention"),
+        (views.Filter(box="complex", unit="U1"), "ix_cases_attention"),
     ],
 )
 def test_the_worklist_walks_the_partial_index(database: str, asked: views.Filter, index: str) -> None:
@@ -179,6 +180,22 @@ def test_the_worklist_walks_the_partial_index(database: str, asked: views.Filter
         plan = "\n".join(session.execute(_explained(session, select(keys.c.id))).scalars())
     assert index in plan, plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        (views.Filter(box="inhand", unit="U1"), "ix_cases_unit"),
+        (views.Filter(box="answered", unit="U1"), "ix_cases_unit"),
+        (views.Filter(box="ended", unit="U1"), "ix_cases_ended"),
+    ],
+)
+def test_a_count_of_one_unit_reads_no_other_units_cases(database: str, asked: views.Filter, index: str) -> None:
+    unit = builders.actor(Role.UNIT, unit="U1")
+    with full_table(unit) as session, views._along_indexes(session):
+        plan = "\n".join(session.execute(_explained(session, views._hits(asked, unit, at=NOW))).scalars())
+    assert index in plan, plan
+    assert "Sort" not in plan
 
 
 def _explained(session: Session, query: object) -> object:
