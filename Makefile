@@ -45,7 +45,7 @@ test:
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/deptry . --config .ci/deptry.toml
 	@$(PY) -m mypy
-	@.venv/bin/wangge with-servers -- sh -c '$(PY) -m alembic check && exec $(PY) -m pytest -n 2 $(ARGS)'
+	@.venv/bin/wangge with-servers -- sh -c '$(PY) -m alembic check && exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)'
 
 # WANGGE_SEED=<number> walks again where an earlier run found something.
 stress:

@@ -64,11 +64,16 @@ def _drawn(html: str, css: str) -> bytes:
 @cache
 def _program() -> Any:
     """Return the program that draws; imported late, because it takes a second and few processes draw."""
+    from PIL import ImageFile
+
     try:
         import weasyprint
     except OSError as error:
         # Pango is a library of the distribution, which setup.sh installs.
         raise Unavailable("This machine cannot make PDF files; print the page instead.") from error
+    finally:
+        # WeasyPrint lets Pillow read broken pictures, for the whole process: uploads would lose a check by it.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
     return weasyprint
 
 

@@ -1,7 +1,8 @@
-"""What every test stands on: a database of its own process, a savepoint of its own, and a tiny fictional district.
+"""What every test stands on: a database of its own file, a savepoint of its own, and a tiny fictional district.
 
 Unit tests ask for nothing here. Database tests take `session` (rolled back at the end) and `as_actor`. Web tests take
-`client` from `tests/web/conftest.py`, which commits, into the district that `district` makes once per process.
+`client` from `tests/web/conftest.py`, which commits, into the district that `district` makes once per file: what a file
+leaves behind is gone with its database, so that no file can trip over another one, in whatever order they run.
 The server is the one of `var/settings.env`, or of WANGGE_OWNER_URL and WANGGE_DATABASE_URL; databases made here begin
 with `wangge_test_` and are made anew at every run.
 """
@@ -111,17 +112,31 @@ def _migrate(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def database(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Make this process's own database and point the whole program at it; returns its name."""
+def server_urls() -> tuple[str, str]:
+    """Return the addresses of the server as its owner and as the program, after what killed runs left was dropped."""
     from core.settings import settings
 
     owner, app = settings().owner_url, settings().database_url
     if not owner or not app:
         pytest.exit("No database: run `wangge up --servers-only`, or set WANGGE_OWNER_URL and WANGGE_DATABASE_URL.", 2)
+    engine = _admin(owner)
+    _sweep(engine)
+    engine.dispose()
+    return owner, app
+
+
+@pytest.fixture(scope="module")
+def database(worker_id: str, server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Make this file's own database and point the whole program at it; returns its name."""
+    from core.settings import settings
+
+    owner, app = server_urls
+    # Asked for each file: a run beside this one, of a checkout with other migrations, may have dropped it.
     template = _migrated_template(owner)
     name = f"wangge_test_{os.getpid()}_{worker_id}"
     engine = _admin(owner)
-    _sweep(engine)
+    # One file at a time is on in a process; a database that somebody still looked into is dropped now.
+    _drop(engine, name)
     with _locked("template"), engine.connect() as link:
         # A template may have no other session while it is copied.
         link.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
@@ -207,9 +222,9 @@ def as_actor(session: Session) -> Callable[[Actor], Session]:
     return put
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def district(database: str) -> tiny.Tiny:
-    """Make the tiny fictional district of `tests/tiny.py` once in this process's database, with its accounts."""
+    """Make the tiny fictional district of `tests/tiny.py` once in this file's database, with its accounts."""
     from core.db import transaction
 
     with transaction(program(tiny.DISTRICT)) as session:
@@ -223,9 +238,9 @@ def worker_id(request: pytest.FixtureRequest) -> str:
     return str(config["workerid"]) if config else "main"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(district: tiny.Tiny) -> Iterator[str]:
-    """Serve the program on a free loopback port over this process's database; returns its address without a slash."""
+    """Serve the program on a free loopback port over this file's database; returns its address without a slash."""
     import threading
     import time
 

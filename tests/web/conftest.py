@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from tests import tiny
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _ground(district: tiny.Tiny) -> None:
     """Every web test stands on the tiny district."""
 
