@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import app, console, errors
+from core.errors import Invalid
 
 if TYPE_CHECKING:
     from hotline.train import Report
@@ -46,6 +47,43 @@ def _figures(report: "Report", title: str) -> None:
         f"right there {report.accuracy_answered:.1%}; calibration error {report.calibration_error:.3f}; "
         f"model {report.model}"
     )
+
+
+@app.command()
+def evaluate(
+    parts: Annotated[list[str] | None, typer.Argument(help="places, matters, twins, hot; all without one.")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="A sample of each data set, for a first look.")] = False,
+    failures: Annotated[int, typer.Option(help="Show so many ids of what went wrong, for each figure.")] = 0,
+) -> None:
+    """Measure how right the program is, on data that nothing was trained on or tuned to."""
+    from rich.table import Table
+
+    from core.settings import settings
+    from hotline.evaluate import PARTS, figures
+
+    unknown = [part for part in parts or () if part not in PARTS]
+    if unknown:
+        raise Invalid("There is no such part: {part}; there are: {parts}.", part=unknown[0], parts=", ".join(PARTS))
+    table: Table | None = None
+    shown = ""
+    for part, one in figures(settings().data, parts or PARTS, quick=quick):
+        if part != shown:
+            if table is not None:
+                console.print(table)
+            shown = part
+            table = Table("data", "trait", "n", "value", "goal", "", title=part)
+        assert table is not None
+        mark = {True: "reached", False: "[bold]short[/]", None: ""}[one.reached]
+        goal = f"{'≥' if one.want == 'at least' else '≤'} {one.goal:g}" if one.goal is not None else ""
+        value = f"{one.value:.3f}{one.unit}" if one.n else "-"
+        table.add_row(one.data, one.trait, f"{one.n:,}", value, goal, mark)
+        if one.note:
+            table.add_row("", f"[dim]{one.note}[/]", "", "", "", "")
+        if failures and one.failures:
+            table.add_row("", f"[dim]{' '.join(one.failures[:failures])}[/]", "", "", "", "")
+    if table is not None:
+        console.print(table)
 
 
 @app.command()

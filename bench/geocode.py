@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from pypinyin import lazy_pinyin
 
-from bench import nanhai
 from bench.rows import Row as Bench
 from core.datums import distance_m
+from hotline.evaluate import nanhai
 from hotline.geocode import AreaEntry, Entry, Gazetteer, Geocoder, Match
 
 #: From here on an answer is dispatched without an operator.

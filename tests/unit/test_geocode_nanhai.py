@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench import nanhai
 from bench.geocode import Tally, judge
+from hotline.evaluate import nanhai
 from hotline.geocode import Geocoder
 
 pytestmark = pytest.mark.unit

@@ -1,4 +1,4 @@
-"""Reads the given district Nanhai straight into gazetteer rows, for benches and tests; no database."""
+"""Reads the given district Nanhai straight into gazetteer rows, for measuring; no database."""
 
 import csv
 import json
@@ -15,21 +15,25 @@ DATA = settings().data
 
 
 def present() -> bool:
+    """Return whether the given district is on this machine."""
     return (DATA / "nanhai" / "pois.csv").exists()
 
 
 def rows_of(name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file below the given data."""
     with Path(DATA / name).open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def areas() -> list[AreaEntry]:
+    """Return towns with their polygons and communities with the centres that can be trusted."""
     collection = json.loads((DATA / "nanhai" / "towns.geojson").read_text(encoding="utf-8"))
     shapes = {
         f["properties"]["name"]: geometry(shapely.from_geojson(json.dumps(f["geometry"])), "WGS84")
         for f in collection["features"]
     }
-    found, towns = [], {}
+    found: list[AreaEntry] = []
+    towns: dict[str, str] = {}
     for row in rows_of("nanhai/communities.csv"):
         towns.setdefault(row["street"], row["code"][:9])
         trusted = int(row["n_poi_mentions"] or 0) >= 2
@@ -81,11 +85,13 @@ def entries(keep: Callable[[dict[str, str]], bool] = lambda _row: True) -> list[
 
 
 def elsewhere() -> set[str]:
+    """Return the names of provinces, cities and districts of the country."""
     names = {row["name"] for name in ("provinces", "cities", "areas") for row in rows_of(f"divisions/{name}.csv")}
     return {name for name in names if name not in ("市辖区", "县", "城区", "郊区") and len(name) >= 3}
 
 
 def gazetteer(keep: Callable[[dict[str, str]], bool] = lambda _row: True) -> Gazetteer:
+    """Return the gazetteer of the given district; `keep` holds rows back for measuring."""
     everything = areas()
     boundary = shapely.union_all([area.polygon for area in everything if area.polygon is not None])
     return Gazetteer(
