@@ -44,7 +44,7 @@ MEMBERS: Mapping[str, str] = {
     "count": N_("Number of copies"),
     "required": N_("Required"),
     "lag": N_("May follow within"),
-    "register": N_("Register"),
+    "register": N_("Source register"),
     "blank": N_("Blank form"),
     "note": N_("Note"),
     "uploads": N_("File types"),

@@ -21,7 +21,7 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.i18n import N_, say
-from api.pages import call, casework, go, page, steps
+from api.pages import call, casework, go, page, steps, window
 from api.pages.effects import Effect, effects
 from api.pages.entered import Form
 from api.pages.listing import Asked, asked, category_words, choices, chosen_code, end_of_day
@@ -31,7 +31,7 @@ from core.datums import point
 from core.errors import Conflict, Invalid, NotFound, WanggeError
 from dispatch import cases, views
 from dispatch.rulebook import Rulebook
-from dispatch.sheet import Facts, facts, sheet
+from dispatch.sheet import Facts, Sheet, facts, sheet
 from grid.labels import labels
 from grid.whereabouts import whereabouts
 
@@ -50,6 +50,8 @@ PLACED_BY: Final[Mapping[str, str]] = {
     "reporter": N_("Given by the reporter's phone or map."),
     "operator": N_("Confirmed by an operator."),
 }
+#: Steps of the window that the desk links to, the way forward first; the others stand on that page anyway.
+_LINKED: Final = ("done_at_once", "accept", "accept_gaps", "notice", "deliver", "supply", "hand_in")
 #: Lists of the desk in the order of the work, with their words.
 TABS: Final[Mapping[str, str]] = {
     "waiting": N_("Waiting"),
@@ -265,6 +267,8 @@ def _detail(
     guessed = casework.guesses(book, case)
     offered = steps.offers(session, book, found, actor, at=at, **tried)
     names = {offer.step.action for offer in offered}
+    # What needs checklist and files in view is done on the window's page.
+    elsewhere = window.OWN if case.process == "service_item" else frozenset()
     likely = next((guess.words for guess in guessed.categories if guess.code), "")
     kept = next((spot for spot in guessed.spots if _same(spot, case)), None)
     filled = draft or Draft(
@@ -280,7 +284,9 @@ def _detail(
         "case": case,
         "query": "",
         "guesses": guessed,
-        "offers": [offer for offer in offered if offer.step.action not in ("correct", "dispatch")],
+        "offers": [offer for offer in offered if offer.step.action not in ("correct", "dispatch", *elsewhere)],
+        "at_window": _linked(offered) if elsewhere else (),
+        "denial": _denial(book, found),
         "can_correct": "correct" in names,
         "can_dispatch": "dispatch" in names,
         "can_merge": "merge" in names,
@@ -303,6 +309,20 @@ def _detail(
         "correcting": draft is not None,
         **_proposal(session, book, case, filled),
     }
+
+
+def _linked(offered: Sequence[steps.Offer]) -> tuple[steps.Offer, ...]:
+    """Return the steps to be taken on the window's page, in the order of the work."""
+    found = {offer.step.action: offer for offer in offered}
+    return tuple(found[action] for action in _LINKED if action in found)
+
+
+def _denial(book: Rulebook, found: Sheet) -> tuple[str, ...]:
+    """Return why a unit would refuse what must be granted, for whoever decides about that; else nothing."""
+    if found.case.state != "denial_review":
+        return ()
+    said = [entry for entry in found.entries if entry.action == "propose_denial"]
+    return casework.entry_lines(book, said[-1]) if said else ()
 
 
 def _effects_of(offered: Sequence[steps.Offer], action: str) -> tuple[Effect, ...]:

@@ -5,8 +5,7 @@ Draws nothing: `templates/case/steps.html` does. Knows no single process; what a
 """
 
 import re
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +23,7 @@ from core.actor import Actor, Role
 from core.errors import Invalid, NotFound, WanggeError
 from dispatch import attachments, cases
 from dispatch.fields import FIELDS, PLACE, Field
-from dispatch.items.filed import filed
+from dispatch.items.filed import Held, filed
 from dispatch.process import Step
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, Sheet
@@ -64,8 +63,12 @@ KEPT_S = 3600
 _DEGREES: Mapping[str, tuple[str, ...]] = {"callback": ("5", "4", "3"), "rework": ("3", "2", "1")}
 #: Steps whose unit is one that has a share already.
 _OF_SHARES = ("withdraw_unit", "replace_unit", "share_rework")
-#: Fields about the materials of an application.
-_OF_MATERIALS = ("materials", "owed", "wrong")
+#: Fields about the materials of an application → which of them can be meant; those of other states are not offered.
+_OF_MATERIALS: Mapping[str, Callable[[Held], bool]] = {
+    "materials": lambda one: one.state in ("missing", "rejected", "owed"),
+    "owed": lambda one: one.state == "missing" and one.may_lag,
+    "wrong": lambda one: one.state in ("given", "checked"),
+}
 #: A choice of so few, short words is shown at once.
 _RADIOS, _SHORT = 4, 60
 #: Fields that change what happens to a clock.
@@ -146,7 +149,7 @@ def offers(
     found: list[Offer] = []
     steps = cases.offered(session, book, case.id, at=at)
     named = {step.action: step for step in steps}
-    materials: tuple[Choice, ...] | None = None
+    materials: tuple[Held, ...] | None = None
     main = next((named[action] for action in FORWARD if action in named), None)
     for step in steps:
         mine = step.action == tried
@@ -154,6 +157,8 @@ def offers(
         needed = (*process.needs(step, case.kind), *(("reason",) if step.reason_required else ()))
         if materials is None and any(name in _OF_MATERIALS for name in names):
             materials = _materials(session, sheet)
+        if _pointless(step, needed, materials or ()):
+            continue
         blame = (error.field or "") if mine and error is not None else ""
         # Whoever reads one photo names it alone.
         blame = "photos" if blame == "photo" else blame
@@ -202,15 +207,31 @@ def _place(step: Step, sheet: Sheet, actor: Actor) -> str:
     return "more" if step.action in RARE else "side"
 
 
-def _materials(session: Session, sheet: Sheet) -> tuple[Choice, ...]:
-    """Return the materials of an application by code; none for other cases."""
+def _materials(session: Session, sheet: Sheet) -> tuple[Held, ...]:
+    """Return the materials of an application; none for other cases."""
     if sheet.case.process != "service_item":
         return ()
     try:
-        return tuple(Choice(one.code, one.name) for one in filed(session, sheet.case.id).materials)
+        return filed(session, sheet.case.id).materials
     except NotFound:
         # Its papers are not this actor's to see: the step is taken at the window.
         return ()
+
+
+def _meant(step: Step, name: str, materials: Iterable[Held]) -> tuple[Choice, ...]:
+    """Return the materials that a field of a step can be about."""
+    # What is wrong with a material that followed later is said of those alone.
+    late = step.action == "material_wrong"
+    return tuple(
+        Choice(one.code, one.name)
+        for one in materials
+        if _OF_MATERIALS[name](one) and (not late or one.settled_at is not None)
+    )
+
+
+def _pointless(step: Step, needed: Iterable[str], materials: Iterable[Held]) -> bool:
+    """Return whether a step asks which materials are meant, and none can be."""
+    return any(name in _OF_MATERIALS and not _meant(step, name, materials) for name in needed)
 
 
 def _asked(step: Step, name: str, needed: Iterable[str]) -> bool:
@@ -237,7 +258,7 @@ def ask(
     error: str = "",
     unit: str = "",
     at: datetime | None = None,
-    materials: tuple[Choice, ...] = (),
+    materials: Iterable[Held] = (),
 ) -> Ask:
     """Return one field as it is drawn: its words, choices, what was typed into it, and what is wrong with that.
 
@@ -251,9 +272,10 @@ def ask(
     elif kind == "span":
         offered = tuple(Choice(count, unit_of_count(count)) for count in field.counts)
     elif kind == "photos":
-        offered = tuple(Choice(p, say(PHOTO_WORDS[p])) for p in PURPOSES.get(action, ("evidence",)))
-    elif kind in ("names", "rows") and field.name in _OF_MATERIALS:
-        offered = materials
+        process = sheet.case.process if sheet else ""
+        offered = tuple(Choice(p, say(PHOTO_WORDS[p])) for p in _purposes(action, process))
+    elif step is not None and field.name in _OF_MATERIALS:
+        offered = _meant(step, field.name, materials)
     elif kind == "unit" and field.name == "unit" and action in _OF_SHARES and sheet is not None:
         kind = "choice"
         active = [s for s in sheet.shares if s.share != "lead" and s.active]
@@ -276,6 +298,11 @@ def ask(
         texts=answers.texts(book, sheet, field.name, unit=unit, at=at) if sheet is not None and at is not None else (),
         aside=field.name == "note" and not needed and field.kind == "long",
     )
+
+
+def _purposes(action: str, process: str) -> tuple[str, ...]:
+    """Return what photos of a step show: the answer to a request for information has no before and after."""
+    return ("evidence",) if process == "information" else PURPOSES.get(action, ("evidence",))
 
 
 def _typed(field: Field, entered: Entered | None) -> tuple[str, tuple[str, ...]]:
@@ -376,7 +403,7 @@ def take(
     names = process.fields(step, case.kind)
     fields = read(book, entered, names)
     if "photos" in names:
-        photos = _attach(session, case.id, entered, action, at=at)
+        photos = _attach(session, case, entered, action, at=at)
         if photos:
             fields["photos"] = photos
     return cases.act(session, book, case.id, action, expected_version=version_of(entered), at=at, fields=fields)
@@ -390,14 +417,14 @@ def version_of(entered: Mapping[str, str]) -> int:
         raise Invalid("This page is incomplete; load it again.", field="version") from error
 
 
-def _attach(session: Session, case_id: uuid.UUID, entered: Entered, action: str, *, at: datetime) -> list[str]:
+def _attach(session: Session, case: Facts, entered: Entered, action: str, *, at: datetime) -> list[str]:
     """Hang the photos of a form on the case and return their ids; what was stored is noted in `entered` for a retry."""
     found: list[tuple[str, attachments.Stored]] = []
     for token in entered.lists.get("photos_kept", ())[:MOST_PHOTOS]:
         kept = _kept(token)
         if kept is not None:
             found.append(kept)
-    for purpose in PURPOSES.get(action, ("evidence",)):
+    for purpose in _purposes(action, case.process):
         for data in entered.files.get(f"photos_{purpose}", ())[: MOST_PHOTOS + 1]:
             photo = read_photo(data)
             store().put(photo.sha256, photo.data)
@@ -409,7 +436,7 @@ def _attach(session: Session, case_id: uuid.UUID, entered: Entered, action: str,
         for purpose, one in found
     ]
     entered.lists["photos_kept"] = tokens
-    return [str(attachments.attach(session, case_id, one, purpose=purpose, at=at)) for purpose, one in found]
+    return [str(attachments.attach(session, case.id, one, purpose=purpose, at=at)) for purpose, one in found]
 
 
 def _kept(token: str) -> tuple[str, attachments.Stored] | None:

@@ -54,7 +54,7 @@ TABS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "out": (N_("To hand out"), ("granted", "denied", "replied")),
     "ended": (N_("Ended"), ("delivered", "refused_acceptance", "lapsed", "withdrawn", "filed")),
 }
-#: Steps that have a form of their own on this page.
+#: Steps that have a form of their own on this page; other pages link to it.
 OWN: Final = frozenset(
     (
         *("notice", "hand_in", "supply", "reuse", "accept", "accept_gaps", "done_at_once", "deliver"),
@@ -311,7 +311,7 @@ def shown(
         "window/detail.html",
         status=status_of(refused.error) if refused else 200,
         problem=problem,
-        tried=refused.action if refused else "",
+        tried=refused.action if refused else _wished(request, own),
         wrong=(refused.error.field or "") if refused else "",
         entered=refused.posted.texts if refused else {},
         lists=refused.posted.lists if refused else {},
@@ -331,6 +331,12 @@ def shown(
         words=item_words,
         done=_done(book, found, done, at=at),
     )
+
+
+def _wished(request: Request, own: Mapping[str, steps.Offer]) -> str:
+    """Return the step whose form a link asked to see open; empty where it is not on offer any more."""
+    step = request.query_params.get("step", "")
+    return step if step in own else ""
 
 
 def _done(book: Rulebook, found: Sheet, done: str, *, at: datetime) -> str:
