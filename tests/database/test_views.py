@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Select, TextClause, select, text
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
@@ -185,8 +186,8 @@ def test_the_worklist_walks_the_partial_index(database: str, asked: views.Filter
 @pytest.mark.parametrize(
     ("asked", "index"),
     [
-        (views.Filter(box="inhand", unit="U1"), "ix_cases_unit"),
-        (views.Filter(box="answered", unit="U1"), "ix_cases_unit"),
+        # No case of the table is in a state of this box, so that by state looks cheapest to the planner.
+        (views.Filter(box="resting", unit="U1"), "ix_cases_unit"),
         (views.Filter(box="ended", unit="U1"), "ix_cases_ended"),
     ],
 )
@@ -198,8 +199,8 @@ def test_a_count_of_one_unit_reads_no_other_units_cases(database: str, asked: vi
     assert "Sort" not in plan
 
 
-def _explained(session: Session, query: object) -> object:
-    made = query.compile(session.get_bind(), compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+def _explained(session: Session, query: Select[Any]) -> TextClause:
+    made = query.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
     return text("EXPLAIN " + str(made).replace(":", r"\:"))
 
 
