@@ -215,6 +215,24 @@ def one_statement(
     return row
 
 
+def ask(session: Session, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run one prepared statement with `$n` parameters in a session's transaction, around the ORM; return its rows.
+
+    What the session's objects hold is not written first. sql must be one of few texts, for each is prepared. A dead
+    pool is dropped, as by `_enter`.
+    """
+    connection = session.connection()
+    driver = _driver(connection.connection)
+    try:
+        with psycopg.RawCursor(driver) as cursor:
+            return cursor.execute(sql.encode(), values, prepare=True).fetchall()
+    except psycopg.OperationalError:
+        if driver.closed:
+            connection.invalidate()
+            connection.engine.dispose()
+        raise
+
+
 def actor_of(session: Session) -> Actor:
     """Return the actor whose scope the session is in."""
     found: Actor = session.info["actor"]

@@ -8,18 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.datums import from_db, point, to_db
 from core.errors import Conflict, Forbidden, Invalid
 from core.ids import new_id
-from dispatch import deadlines
 from dispatch.calendar import china_time
-from dispatch.deadlines import Clock, move_unit, remeasure
+from dispatch.deadlines import Clock
 from dispatch.guards import ACTIVE, NAMED_SHARE, Look
-from dispatch.models import Assignment, Case
+from dispatch.models import Assignment, Case, Entry
 from dispatch.process import Process, Step, process
 from dispatch.rulebook import Rulebook
 from grid.whereabouts import whereabouts
@@ -46,6 +44,8 @@ class Change:
     data: dict[str, Any] = field(default_factory=dict)
     #: Outbox topics with their payloads.
     topics: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    #: Rows of the log, written with the case.
+    entries: list[tuple[type[Entry], dict[str, Any]]] = field(default_factory=list)
     clocks_touched: bool = False
     #: A further action in the same save, with its fields.
     follow_with: tuple[str, dict[str, Any]] | None = None
@@ -198,10 +198,8 @@ def _place(change: Change) -> None:
 def _remeasure(change: Change) -> None:
     """Recompute running clocks whose limit depends on what was corrected, from where they started, with a diff."""
     case = change.case
-    changed = remeasure(
-        change.session,
+    changed = change.look.clocks.remeasure(
         change.book,
-        case.id,
         kind="complex" if case.complex else case.kind,
         urgency=case.urgency,
         category=case.category_code or "",
@@ -234,23 +232,7 @@ def assign_to(change: Change, unit: object, *, again: bool, signed: bool = False
     if code != proposed.unit:
         given = change.fields.get("reason") or change.fields.get("ruling") or change.fields.get("note") or ""
         why |= {"level": "person", "reason": given}
-    change.session.execute(
-        insert(Assignment),
-        [
-            {
-                "district_code": case.district_code,
-                "id": new_id(),
-                "case_id": case.id,
-                "unit_code": code,
-                "share": "lead",
-                "state": "signed" if signed else "sent",
-                "signed_at": change.at if signed else None,
-                "why": why,
-                "created_at": change.at,
-            }
-        ],
-    )
-    change.look.forget_shares()
+    add_part(change, code, why=why, state="signed" if signed else "sent", signed_at=change.at if signed else None)
     change.data |= {"unit": code, "from_unit": case.unit_code, "why": why}
     case.unit_code = code
     if code not in case.unit_codes:
@@ -258,12 +240,31 @@ def assign_to(change: Change, unit: object, *, again: bool, signed: bool = False
     measure_unit(change)
 
 
+def add_part(change: Change, unit: str, *, why: Mapping[str, Any], share: str = "lead", **known: Any) -> Assignment:
+    """Give a unit a share, `sent` unless it is known otherwise; it is written with the step. Returns the share."""
+    case = change.case
+    filled = {"state": "sent", "needed": True, "task": ""} | known
+    added = Assignment(
+        district_code=case.district_code,
+        id=new_id(),
+        case_id=case.id,
+        unit_code=unit,
+        share=share,
+        why=dict(why),
+        created_at=change.at,
+        **filled,
+    )
+    change.session.add(added)
+    change.look.shares.append(added)
+    return added
+
+
 def measure_unit(change: Change) -> None:
     """Let the running clocks of the lead unit measure the one that the case is with now; none is reset by that."""
     case = change.case
     # A clock that the step stops is history of the unit that it measured.
     going_on = [name for name in change.process.unit_clocks if name not in change.stops]
-    move_unit(change.session, change.book.district, case.id, case.unit_code, going_on)
+    change.look.clocks.move_unit(case.unit_code, going_on)
     order = change.look.supervision
     if order is not None and order.state == "issued" and case.unit_code:
         order.unit_code = case.unit_code
@@ -313,15 +314,7 @@ def take_part(change: Change, step: Step) -> None:
 def _stop_share_clocks(change: Change, share: Assignment, state: str) -> None:
     met = {"signed": ("share_sign",), "replied": ("share_sign", "share_reply")}.get(state)
     names, void = (met, False) if met else (("share_sign", "share_reply"), True)
-    deadlines.stop(
-        change.session,
-        change.book.district,
-        change.case.id,
-        names,
-        at=change.at,
-        void=void,
-        assignment_id=share.id,
-    )
+    change.look.clocks.stop(names, at=change.at, void=void, assignment_id=share.id)
     change.clocks_touched = True
 
 

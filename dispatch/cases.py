@@ -5,19 +5,20 @@ Knows how a step of the process table is applied. What a single action does to t
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.actor import Role, system
-from core.db import acting_as, actor_of, pin_case
+from core.batch import find, write
+from core.db import acting_as, actor_of, ask, pin_case
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
-from dispatch import deadlines, journal
+from dispatch import journal
 from dispatch.actions import HANDLERS, Change, find_share, take_part
 from dispatch.calendar import china_time
 from dispatch.fields import check
@@ -26,9 +27,9 @@ from dispatch.items.guards import GUARDS as ITEM_GUARDS
 from dispatch.items.information import APPLY
 from dispatch.limits import due
 from dispatch.log import Line, checked_times, late_after
-from dispatch.models import Attachment, Case, Deadline, Outbox
+from dispatch.models import Attachment, Case, Entry, Outbox
 from dispatch.process import Step, permit
-from dispatch.roads import ROADS, lapse_plea, lapse_supervision, merged_into, what_follows
+from dispatch.roads import MERGED_INTO, ROADS, lapse_plea, lapse_supervision, what_follows
 from dispatch.rulebook import Rulebook
 
 #: Clocks of single shares and owed materials; they start and stop with those.
@@ -53,12 +54,11 @@ class Done:
 
 def locked(session: Session, district: str, case_id: uuid.UUID) -> Case:
     """Return the case row, locked until the transaction ends; raises NotFound for what the actor may not see."""
-    case = session.scalar(
-        select(Case)
-        .where(Case.district_code == district, Case.id == case_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    return _seen(session, district, case_id, " FOR UPDATE")
+
+
+def _seen(session: Session, district: str, case_id: uuid.UUID, lock: str = "") -> Case:
+    case = find(session, Case, "district_code = $1::text AND id = $2::uuid" + lock, district, case_id)
     if case is None:
         raise NotFound("There is no such case.")
     return case
@@ -92,8 +92,6 @@ def act(
             state=state.label,
             version=case.version,
         )
-    # The row was seen through its own policy; its log and shares may be read now.
-    pin_case(session, case.id)
     look = Look(session, book, case, book.process(case.process, case.process_version), actor, at)
     change = Change(session, book, case, actor, at, checked_times(happened_at, at), look, dict(fields or {}))
     _take(change, action)
@@ -103,14 +101,14 @@ def act(
             change.actor = look.actor = system(book.district, "levels")
         _take(change, following[0])
     case.version += 1
-    clocks_touched = change.clocks_touched
-    session.flush()
-    if clocks_touched:
-        deadlines.copy_nearest(session, book.district, case.id)
-    _publish(change)
+    if change.clocks_touched:
+        due = look.clocks.nearest
+        case.due_at, case.due_clock, case.warned = (due.due_at, due.clock, due.fired) if due else (None, None, 0)
     done = Done(case.id, case.number, case.state, case.version, case.entries)
-    if (case.state, case.unit_code) != before:
-        _tell_merged(change, before[1])
+    follows = what_follows(change, before[1]) if (case.state, case.unit_code) != before else None
+    write(session, [*change.entries, *_messages(change)])
+    if follows:
+        _tell_merged(session, book, done.case_id, *follows, at=at)
     return done
 
 
@@ -120,10 +118,7 @@ def offered(session: Session, book: Rulebook, case_id: uuid.UUID, *, at: datetim
     What a guard would refuse is left out. Raises NotFound for a case that the actor may not see. Reads; pins the case.
     """
     actor = actor_of(session)
-    case = session.scalar(select(Case).where(Case.district_code == book.district, Case.id == case_id))
-    if case is None:
-        raise NotFound("There is no such case.")
-    pin_case(session, case.id)
+    case = _seen(session, book.district, case_id)
     look = Look(session, book, case, book.process(case.process, case.process_version), actor, at)
     return tuple(step for step in look.process.offered(case.state, actor.role) if _possible(look, step))
 
@@ -170,7 +165,7 @@ def _take(change: Change, action: str) -> None:
         change.topics += [(topic, told) for told in change.told_by(topic)]
     allowed = late_after(change.book.settings)
     line = Line(action, change.actor, change.happened_at, change.at, before, case.state, change.data, allowed)
-    journal.append(change.session, case, line)
+    change.entries.append((Entry, journal.next_entry(case, line, last=change.look.recorded_at)))
 
 
 def _check_photos(change: Change) -> None:
@@ -195,19 +190,15 @@ def _check_photos(change: Change) -> None:
 
 def _turn_clocks(change: Change, step: Step, *, final: bool) -> None:
     """Stop, hold, resume and start the clocks that a step names; a case at rest has none."""
-    session, district, case = change.session, change.book.district, change.case
-    if any(isinstance(row, Deadline) for row in session.dirty):
-        # What follows writes past the objects; the other rows wait for one flush at the end.
-        session.flush()
+    clocks, at = change.look.clocks, change.at
     # Clocks of single shares stop with their share, not by name.
     own = [name for name in step.stops if name not in _SHARE_CLOCKS]
-    deadlines.stop(session, district, case.id, own, at=change.at, void=step.outcome == "void")
+    clocks.stop(own, at=at, void=step.outcome == "void")
     if final:
-        deadlines.stop(session, district, case.id, list(change.process.sides), at=change.at, void=True)
-    deadlines.hold(session, district, case.id, step.holds, at=change.at, reason=change.pause_reason)
-    deadlines.resume(session, change.book, case.id, step.resumes, at=change.at)
-    begun = [change.clock(name) for name in step.starts if name not in _SHARE_CLOCKS]
-    deadlines.start(session, district, case.id, [*begun, *change.starting])
+        clocks.stop(change.process.sides, at=at, void=True)
+    clocks.hold(step.holds, at=at, reason=change.pause_reason)
+    clocks.resume(change.book, step.resumes, at=at)
+    clocks.start([*(change.clock(name) for name in step.starts if name not in _SHARE_CLOCKS), *change.starting])
     change.clocks_touched |= bool(step.stops or step.starts or step.holds or step.resumes or final)
     change.starting = []
 
@@ -225,23 +216,20 @@ def _settle(change: Change, step: Step) -> None:
         change.topics.append(("case.reopened", change.tally()))
 
 
-def _tell_merged(change: Change, unit_before: str | None) -> None:
+def _tell_merged(
+    session: Session, book: Rulebook, main: uuid.UUID, action: str, fields: dict[str, Any], *, at: datetime
+) -> None:
     """Let the program do on merged cases what follows from a step on their main case, in the same transaction.
 
     Main case first, then its callers by id: every action locks in this order; who still crosses another gets Conflict.
     """
-    follows = what_follows(change, unit_before)
-    if follows is None:
-        return
-    session, book, at = change.session, change.book, change.at
-    action, fields = follows
     # The acting person may not be allowed to see the cases of other callers.
     with acting_as(session, system(book.district, "merge")):
-        for key in session.scalars(merged_into(change.case)).all():
+        for (key,) in ask(session, MERGED_INTO, (book.district, main)):
             caller = locked(session, book.district, key)
-            if caller.merged_into == change.case.id:
+            if caller.merged_into == main:
                 act(session, book, key, action, expected_version=caller.version, at=at, fields=fields)
-    pin_case(session, change.case.id)
+    pin_case(session, main)
 
 
 def _permit(look: Look, step: Step) -> None:
@@ -275,20 +263,8 @@ def _its_own(look: Look, step: Step) -> bool:
     return look.case.unit_code == look.actor.unit
 
 
-def _publish(change: Change) -> None:
-    """Write the outbox rows of the change; the row's id is the idempotency key of the delivery."""
-    if change.topics:
-        change.session.execute(
-            insert(Outbox),
-            [
-                {
-                    "district_code": change.book.district,
-                    "id": new_id(),
-                    "case_id": change.case.id,
-                    "topic": topic,
-                    "payload": payload,
-                    "created_at": change.at,
-                }
-                for topic, payload in change.topics
-            ],
-        )
+def _messages(change: Change) -> Iterator[tuple[type[Outbox], dict[str, Any]]]:
+    """Yield the outbox rows of the change; the row's id is the idempotency key of the delivery."""
+    keys = {"district_code": change.book.district, "case_id": change.case.id, "created_at": change.at}
+    for topic, payload in change.topics:
+        yield Outbox, {**keys, "id": new_id(), "topic": topic, "payload": payload}

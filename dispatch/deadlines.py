@@ -5,7 +5,7 @@ an expiry is told, by `dispatch.ladder`; what a warning says, by the relay.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -92,147 +92,170 @@ def nearest(clocks: Iterable[Clock]) -> Clock | None:
     return min(clocks, key=lambda clock: clock.due_at, default=None)
 
 
-def start(session: Session, district: str, case_id: uuid.UUID, clocks: Sequence[Clock]) -> None:
-    """Write running clocks of a case. Writes; caller commits and holds the case row."""
-    if clocks:
-        keys = {"district_code": district, "case_id": case_id}
-        session.execute(insert(Deadline), [clock.columns() | keys for clock in clocks])
+class Running:
+    """The clocks of one case that have not been stopped, those that stand among them, in the order they started.
 
-
-def stop(
-    session: Session,
-    district: str,
-    case_id: uuid.UUID,
-    names: Sequence[str],
-    *,
-    at: datetime,
-    void: bool = False,
-    assignment_id: uuid.UUID | None = None,
-) -> None:
-    """Stop the running clocks of these names: met or missed by the time, or void where the matter went elsewhere.
-
-    A clock that stands is judged by the moment it was held, and its pause ends. assignment_id: only the clocks of that
-    share. Writes; caller commits and holds the case row.
+    Whoever has one holds the case row. Changes are made to the session's objects and written with them by the caller.
     """
-    if not names:
-        return
-    stopped = session.execute(
-        text(
-            "UPDATE deadline SET stopped_at = :at, next_at = NULL, outcome = CASE WHEN :void THEN 'void' "
-            "WHEN coalesce(held_at, :at) <= due_at THEN 'met' ELSE 'missed' END "
-            "WHERE district_code = :d AND case_id = :c AND clock = ANY (:names) AND stopped_at IS NULL "
-            "AND (CAST(:share AS uuid) IS NULL OR assignment_id = :share) RETURNING id, held_at"
-        ),
-        {"at": at, "void": void, "d": district, "c": case_id, "names": list(names), "share": assignment_id},
-    ).all()
-    held = [row.id for row in stopped if row.held_at is not None]
-    if held:
-        _end_pauses(session, district, held, at=at)
-        session.execute(
-            update(Deadline).where(Deadline.district_code == district, Deadline.id.in_(held)).values(held_at=None)
-        )
+
+    def __init__(self, session: Session, district: str, case_id: uuid.UUID, rows: Iterable[Deadline] = ()) -> None:
+        self._session, self._district, self._rows = session, district, list(rows)
+        self._keys: dict[str, Any] = {"district_code": district, "case_id": case_id}
+
+    def __iter__(self) -> Iterator[Deadline]:
+        return iter(self._rows)
+
+    def _named(self, names: Collection[str], share: uuid.UUID | None) -> list[Deadline]:
+        """Return the clocks of these names; share: only those of that share."""
+        return [row for row in self._rows if row.clock in names and share in (None, row.assignment_id)]
+
+    @property
+    def nearest(self) -> Deadline | None:
+        """The clock that runs out first, ties by id; one that stands has no say unless it had expired before."""
+        going = (row for row in self._rows if row.held_at is None or row.due_at <= row.held_at)
+        return min(going, key=lambda row: (row.due_at, row.id), default=None)
+
+    def start(self, clocks: Iterable[Clock]) -> None:
+        """Let clocks begin."""
+        for clock in clocks:
+            row = Deadline(**self._keys, **clock.columns(), fired=0, rung=0, extra=[])
+            self._session.add(row)
+            self._rows.append(row)
+
+    def stop(
+        self, names: Collection[str], *, at: datetime, void: bool = False, assignment_id: uuid.UUID | None = None
+    ) -> None:
+        """Stop the clocks of these names: met or missed by the time, or void where the matter went elsewhere.
+
+        A clock that stands is judged by the moment it was held, and its pause ends. assignment_id: only the clocks of
+        that share.
+        """
+        stopped = self._named(names, assignment_id)
+        self._end_pauses([row for row in stopped if row.held_at is not None], at=at)
+        for row in stopped:
+            row.outcome = "void" if void else "met" if (row.held_at or at) <= row.due_at else "missed"
+            row.stopped_at, row.next_at, row.held_at = at, None, None
+            self._rows.remove(row)
+
+    def hold(self, names: Collection[str], *, at: datetime, reason: str, assignment_id: uuid.UUID | None = None) -> int:
+        """Let the clocks of these names stand 挂起 and return how many do; those that stand already go on standing.
+
+        reason: a listed code, kept with the pause. Nothing fires while a clock stands.
+        """
+        held = [row for row in self._named(names, assignment_id) if row.held_at is None]
+        for row in held:
+            row.held_at, row.next_at = at, None
+            self._session.add(Pause(**self._keys, id=new_id(), deadline_id=row.id, reason_code=reason, started_at=at))
+        return len(held)
+
+    def resume(
+        self, book: "Rulebook", names: Collection[str], *, at: datetime, assignment_id: uuid.UUID | None = None
+    ) -> int:
+        """Let clocks that stand run again and return how many do; each is due later by what would have counted.
+
+        The pause ends, the diff is kept with the pause's reason and span, and levels that were announced before are
+        not announced again.
+        """
+        held = [row for row in self._named(names, assignment_id) if row.held_at is not None]
+        if not held:
+            return 0
+        self._end_pauses(held, at=at)
+        pauses = self._pauses(held)
+        for row in held:
+            last = max(pauses[row.id], key=lambda pause: pause.started_at)
+            why = {"paused": last.reason_code, "from": last.started_at.isoformat(), "to": at.isoformat()}
+            row.held_at = None
+            apply_due(self._session, book, row, reckoned(row, pauses[row.id], book), at=at, why=why, again=False)
+        return len(held)
+
+    def extend(
+        self,
+        book: "Rulebook",
+        name: str,
+        span: str,
+        *,
+        at: datetime,
+        asked_at: datetime,
+        why: Mapping[str, Any],
+        assignment_id: uuid.UUID | None = None,
+    ) -> datetime:
+        """Lengthen a clock 延期 by a typed limit that begins where it ends now; return the new due time.
+
+        asked_at: when the extension was asked for; a limit that had run out by then cannot be saved. why: kept in the
+        diff beside the span. Raises Conflict when the clock is not running, had expired when it was asked, or would run
+        past the law's limit; Invalid for a span that is none.
+        """
+        parsed = Limit.parse(span)
+        row = next(iter(self._named([name], assignment_id)), None)
+        if row is None:
+            raise Conflict("This limit does not run any more; nothing can be extended.")
+        if min(asked_at, row.held_at or asked_at) > row.due_at:
+            raise Conflict("The limit had run out when the extension was asked for; it cannot be extended.")
+        row.extra = [*row.extra, str(parsed)]
+        found = reckoned(row, self._pauses([row])[row.id], book)
+        if found.legal_at is not None and found.capped:
+            day = china_time(found.legal_at).date().isoformat()
+            raise Conflict(
+                "The extension would lead past the limit that the law sets, which runs out on {day}.", day=day
+            )
+        apply_due(self._session, book, row, found, at=at, why={"extended": str(parsed), **why})
+        return found.at
+
+    def remeasure(
+        self,
+        book: "Rulebook",
+        *,
+        kind: str,
+        urgency: str,
+        category: str,
+        item: str = "",
+        at: datetime,
+        why: Mapping[str, Any],
+    ) -> int:
+        """Look the limits up anew after the case was corrected; return how many clocks changed.
+
+        kind: `complex` where the case is. A clock that carries its own limit keeps it. Starting points never move; each
+        change keeps a diff.
+        """
+        changed = 0
+        for row in self._rows:
+            limit = book.limit_of(row.clock, kind=kind, urgency=urgency, category=category, item=item)
+            if row.own_limit or limit is None or str(limit) == row.limit:
+                continue
+            told = {**why, "limit": [row.limit, str(limit)]}
+            row.limit = str(limit)
+            apply_due(self._session, book, row, reckoned(row, self._pauses([row])[row.id], book), at=at, why=told)
+            changed += 1
+        return changed
+
+    def move_unit(self, unit: str | None, names: Collection[str]) -> None:
+        """Let clocks of the whole case measure another unit: the reply clock was started by intake, never reset."""
+        for row in self._named(names, None):
+            if row.assignment_id is None:
+                row.unit_code = unit
+
+    def _pauses(self, rows: Sequence[Deadline]) -> dict[uuid.UUID, list[Pause]]:
+        return pauses_of(self._session, self._district, [row.id for row in rows])
+
+    def _end_pauses(self, rows: Sequence[Deadline], *, at: datetime) -> None:
+        if rows:
+            ended = update(Pause).where(
+                Pause.district_code == self._district,
+                Pause.deadline_id.in_([row.id for row in rows]),
+                Pause.ended_at.is_(None),
+            )
+            self._session.execute(ended.values(ended_at=at).execution_options(synchronize_session=False))
 
 
-def hold(
-    session: Session,
-    district: str,
-    case_id: uuid.UUID,
-    names: Sequence[str],
-    *,
-    at: datetime,
-    reason: str,
-    assignment_id: uuid.UUID | None = None,
-) -> int:
-    """Let the running clocks of these names stand 挂起 and return how many do; those that stand already go on standing.
-
-    reason: a listed code, kept with the pause. Nothing fires while a clock stands. Writes; caller commits and holds
-    the case row.
-    """
-    if not names:
-        return 0
-    which = (
-        (Deadline.district_code == district)
-        & (Deadline.case_id == case_id)
-        & Deadline.clock.in_(names)
-        & Deadline.stopped_at.is_(None)
-        & Deadline.held_at.is_(None)
+def running(session: Session, district: str, case_id: uuid.UUID) -> Running:
+    """Return the running clocks of a case as they are in the database now. Reads; the caller holds the case row."""
+    found = (
+        select(Deadline)
+        .where(Deadline.district_code == district, Deadline.case_id == case_id, Deadline.stopped_at.is_(None))
+        .order_by(Deadline.started_at, Deadline.id)
+        .execution_options(populate_existing=True)
     )
-    if assignment_id is not None:
-        which &= Deadline.assignment_id == assignment_id
-    held = session.scalars(
-        update(Deadline)
-        .where(which)
-        .values(held_at=at, next_at=None)
-        .returning(Deadline.id)
-        .execution_options(synchronize_session=False)
-    ).all()
-    if held:
-        keys = {"district_code": district, "case_id": case_id, "reason_code": reason, "started_at": at}
-        session.execute(insert(Pause), [keys | {"id": new_id(), "deadline_id": clock} for clock in held])
-    return len(held)
-
-
-def resume(
-    session: Session,
-    book: "Rulebook",
-    case_id: uuid.UUID,
-    names: Sequence[str],
-    *,
-    at: datetime,
-    assignment_id: uuid.UUID | None = None,
-) -> int:
-    """Let clocks that stand run again and return how many do; each is due later by what would have counted.
-
-    The pause ends, the diff is kept with the pause's reason and span, and levels that were announced before are not
-    announced again. Writes; caller commits and holds the case row.
-    """
-    if not names:
-        return 0
-    rows = _running(session, book.district, case_id, names, assignment_id=assignment_id)
-    held = [row for row in rows if row.held_at is not None]
-    if not held:
-        return 0
-    _end_pauses(session, book.district, [row.id for row in held], at=at)
-    pauses = pauses_of(session, book.district, [row.id for row in held])
-    for row in held:
-        last = max(pauses[row.id], key=lambda pause: pause.started_at)
-        why = {"paused": last.reason_code, "from": last.started_at.isoformat(), "to": at.isoformat()}
-        row.held_at = None
-        apply_due(session, book, row, reckoned(row, pauses[row.id], book), at=at, why=why, again=False)
-    return len(held)
-
-
-def extend(
-    session: Session,
-    book: "Rulebook",
-    case_id: uuid.UUID,
-    name: str,
-    span: str,
-    *,
-    at: datetime,
-    asked_at: datetime,
-    why: Mapping[str, Any],
-    assignment_id: uuid.UUID | None = None,
-) -> datetime:
-    """Lengthen a running clock 延期 by a typed limit that begins where it ends now; return the new due time.
-
-    asked_at: when the extension was asked for; a limit that had run out by then cannot be saved. why: kept in the diff
-    beside the span. Raises Conflict when the clock is not running, had expired when it was asked, or would run past
-    the law's limit; Invalid for a span that is none. Writes; caller commits and holds the case row.
-    """
-    parsed = Limit.parse(span)
-    row = next(iter(_running(session, book.district, case_id, [name], assignment_id=assignment_id)), None)
-    if row is None:
-        raise Conflict("This limit does not run any more; nothing can be extended.")
-    if min(asked_at, row.held_at or asked_at) > row.due_at:
-        raise Conflict("The limit had run out when the extension was asked for; it cannot be extended.")
-    row.extra = [*row.extra, str(parsed)]
-    found = reckoned(row, pauses_of(session, book.district, [row.id])[row.id], book)
-    if found.legal_at is not None and found.capped:
-        day = china_time(found.legal_at).date().isoformat()
-        raise Conflict("The extension would lead past the limit that the law sets, which runs out on {day}.", day=day)
-    apply_due(session, book, row, found, at=at, why={"extended": str(parsed), **why})
-    return found.at
+    return Running(session, district, case_id, session.scalars(found))
 
 
 class Limited(Protocol):
@@ -295,36 +318,6 @@ def pauses_of(session: Session, district: str, clocks: Sequence[uuid.UUID]) -> d
     for row in rows:
         found[row.deadline_id].append(row)
     return found
-
-
-def remeasure(
-    session: Session,
-    book: "Rulebook",
-    case_id: uuid.UUID,
-    *,
-    kind: str,
-    urgency: str,
-    category: str,
-    item: str = "",
-    at: datetime,
-    why: Mapping[str, Any],
-) -> int:
-    """Look the limits of a case's running clocks up anew after it was corrected; return how many changed.
-
-    kind: `complex` where the case is. A clock that carries its own limit keeps it. Starting points never move; each
-    change keeps a diff. Writes; caller commits and holds the case row.
-    """
-    changed = 0
-    for row in _running(session, book.district, case_id, None):
-        limit = book.limit_of(row.clock, kind=kind, urgency=urgency, category=category, item=item)
-        if row.own_limit or limit is None or str(limit) == row.limit:
-            continue
-        told = {**why, "limit": [row.limit, str(limit)]}
-        row.limit = str(limit)
-        found = reckoned(row, pauses_of(session, book.district, [row.id])[row.id], book)
-        apply_due(session, book, row, found, at=at, why=told)
-        changed += 1
-    return changed
 
 
 def apply_due(
@@ -402,51 +395,6 @@ def armed(book: "Rulebook", row: Climbing, found: Measured, fired: int, rung: in
     if fired == OVERDUE:
         return row.next_at or book.ladder.next_at(rung, row.unit_code, at, work=book.work)
     return (found.half, found.near, found.at)[fired]
-
-
-def _running(
-    session: Session,
-    district: str,
-    case_id: uuid.UUID,
-    names: Sequence[str] | None,
-    *,
-    assignment_id: uuid.UUID | None = None,
-) -> list[Deadline]:
-    """Return the running clocks of a case, those that stand among them, as they are in the database now."""
-    which = (
-        select(Deadline)
-        .where(Deadline.district_code == district, Deadline.case_id == case_id, Deadline.stopped_at.is_(None))
-        .order_by(Deadline.started_at, Deadline.id)
-        .execution_options(populate_existing=True)
-    )
-    if names is not None:
-        which = which.where(Deadline.clock.in_(names))
-    if assignment_id is not None:
-        which = which.where(Deadline.assignment_id == assignment_id)
-    session.flush()
-    return list(session.scalars(which))
-
-
-def _end_pauses(session: Session, district: str, clocks: Sequence[uuid.UUID], *, at: datetime) -> None:
-    session.execute(
-        update(Pause)
-        .where(Pause.district_code == district, Pause.deadline_id.in_(clocks), Pause.ended_at.is_(None))
-        .values(ended_at=at)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def move_unit(
-    session: Session, district: str, case_id: uuid.UUID, unit: str | None, names: Sequence[str] = ("reply",)
-) -> None:
-    """Let running clocks measure another unit: the reply clock was started by intake and no dispatch resets it."""
-    session.execute(
-        text(
-            "UPDATE deadline SET unit_code = :u WHERE district_code = :d AND case_id = :c "
-            "AND clock = ANY (:names) AND stopped_at IS NULL AND assignment_id IS NULL"
-        ),
-        {"u": unit, "d": district, "c": case_id, "names": list(names)},
-    )
 
 
 #: The nearest running clock of each case, ties by id. One that stands has no say unless it had expired before.

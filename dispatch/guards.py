@@ -5,7 +5,8 @@ than the rule. Knows what hangs on a case; changes nothing. The process tables n
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
+from core.batch import parsed
+from core.db import ask
 from core.errors import Conflict, Forbidden
+from dispatch.deadlines import Running
 from dispatch.models import Assignment, Attachment, Case, Deadline, Entry, Plea, Supervision
 from dispatch.process import Process, Step, process
 from dispatch.rulebook import Rulebook
@@ -28,11 +32,26 @@ NAMED_SHARE = ("withdraw_unit", "replace_unit", "share_rework")
 CAPS = {"return": 2, "extend_grant": 1}
 #: Levels of handling 四级: kind of unit → the kind above it.
 ABOVE = {"community": "town_office", "town_office": "centre"}
+#: What hangs on a case, for whoever sees its row: the row pins the case, see `Look`.
+_HANGS_ON = """
+WITH seen AS MATERIALIZED (
+ SELECT district_code AS d, id, set_config('wangge.case', id::text, true) FROM cases
+ WHERE district_code = $1::text AND id = $2::uuid)
+SELECT
+ (SELECT json_agg(s ORDER BY s.created_at, s.id) FROM assignment AS s
+  WHERE s.district_code = d AND s.case_id = seen.id),
+ (SELECT json_agg(w ORDER BY w.started_at, w.id) FROM deadline AS w
+  WHERE w.district_code = d AND w.case_id = seen.id AND w.stopped_at IS NULL),
+ (SELECT json_agg(t) FROM (
+  SELECT action, actor_role, count(*) AS n, max(recorded_at) AS recorded_at FROM entry AS e
+  WHERE e.district_code = d AND e.case_id = seen.id GROUP BY action, actor_role) AS t)
+FROM seen
+"""
 
 
 @dataclass
 class Look:
-    """One case under one person's eyes, at one moment; what hangs on it is read when a guard asks, once."""
+    """One case under one person's eyes, at one moment, with what hangs on it; the rest is read when a guard asks."""
 
     session: Session
     book: Rulebook
@@ -43,6 +62,25 @@ class Look:
     at: datetime
     #: What hangs on the case besides, kept by whoever knows it: its application.
     kept: dict[str, Any] = field(default_factory=dict)
+    #: Every share there has been, in order; whoever adds one appends it.
+    shares: list[Assignment] = field(init=False)
+    #: The clocks that have not been stopped.
+    clocks: Running = field(init=False)
+    #: How often each action was taken by each role, and when last.
+    _counts: list[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read what hangs on the case by one statement, which pins the case too.
+
+        The pin is set by the row of the case, so nothing is pinned that the actor's policy does not show; and what
+        hangs on the case is looked for with that row's id, so none of it is read before the pin.
+        """
+        keys = (self.case.district_code, self.case.id)
+        self.session.flush()
+        [(shares, clocks, counts)] = ask(self.session, _HANGS_ON, keys)
+        self.shares = parsed(self.session, Assignment, shares)
+        self.clocks = Running(self.session, *keys, parsed(self.session, Deadline, clocks))
+        self._counts = counts or []
 
     def _of_case(self, model: Any) -> tuple[Any, Any]:
         return model.district_code == self.case.district_code, model.case_id == self.case.id
@@ -55,40 +93,32 @@ class Look:
     @cached_property
     def supervision(self) -> Supervision | None:
         """The order that runs."""
+        if not self.case.supervised:
+            return None
         return self.session.scalar(
             select(Supervision).where(*self._of_case(Supervision), Supervision.state.in_(("issued", "answered")))
         )
 
     @cached_property
-    def shares(self) -> Sequence[Assignment]:
-        """Every share there has been, in order."""
-        found = select(Assignment).where(*self._of_case(Assignment))
-        return self.session.scalars(found.order_by(Assignment.created_at, Assignment.id)).all()
-
-    @cached_property
     def taken(self) -> Mapping[str, int]:
         """How often each action was taken on the case."""
-        rows = self.session.execute(
-            select(Entry.action, func.count()).where(*self._of_case(Entry)).group_by(Entry.action)
-        )
-        return {action: int(count) for action, count in rows}
+        return self._counted(self._counts)
 
     @cached_property
     def taken_by_role(self) -> Mapping[str, int]:
         """How often each action was taken on the case by the role that looks."""
-        rows = self.session.execute(
-            select(Entry.action, func.count())
-            .where(*self._of_case(Entry), Entry.actor_role == self.actor.role.value)
-            .group_by(Entry.action)
-        )
-        return {action: int(count) for action, count in rows}
+        return self._counted(one for one in self._counts if one["actor_role"] == self.actor.role.value)
 
-    @cached_property
-    def clocks(self) -> Sequence[Deadline]:
-        """The clocks that have not been stopped."""
-        return self.session.scalars(
-            select(Deadline).where(*self._of_case(Deadline), Deadline.stopped_at.is_(None)).order_by(Deadline.due_at)
-        ).all()
+    def _counted(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
+        counts: Counter[str] = Counter()
+        for row in rows:
+            counts[row["action"]] += row["n"]
+        return counts
+
+    @property
+    def recorded_at(self) -> datetime | None:
+        """When the last entry was recorded: recorded times of a log never run backwards."""
+        return max((datetime.fromisoformat(one["recorded_at"]) for one in self._counts), default=None)
 
     def share_of(self, unit: str) -> Assignment | None:
         """Return the active share of a unit beside the lead's."""
@@ -96,10 +126,6 @@ class Look:
             (s for s in self.shares if s.unit_code == unit and s.share != "lead" and s.state in ACTIVE),
             None,
         )
-
-    def forget_shares(self) -> None:
-        """Read the shares anew when they are asked for next: one was added."""
-        self.__dict__.pop("shares", None)
 
     def cap(self, action: str) -> int | None:
         """Return how often the district lets an action be taken on one case; None where only the table says."""

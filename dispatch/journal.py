@@ -9,18 +9,17 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict
 from dispatch.log import Line, as_columns, link
-from dispatch.models import Case, Entry
+from dispatch.models import Case
 from dispatch.words import N_
 
 #: A server whose clock was turned back must not write into a log that is ahead of it.
 CLOCK_BEHIND = N_("The clock of this server runs behind the log; nothing was changed.")
 
-_LAST = text("SELECT recorded_at FROM entry WHERE district_code = :d AND case_id = :c AND seq = :n")
 _HEADS = text(
     "SELECT c.id, c.entries, c.head_hash, e.recorded_at FROM cases AS c LEFT JOIN entry AS e "
     "ON e.district_code = c.district_code AND e.case_id = c.id AND e.seq = c.entries "
@@ -42,23 +41,20 @@ _MOVE_HEADS = text(
 )
 
 
-def append(session: Session, case: Case, line: Line) -> None:
-    """Add a line to the log of a locked case and move the head of its chain.
+def next_entry(case: Case, line: Line, *, last: datetime | None) -> dict[str, Any]:
+    """Return the row of table `entry` for a line in the log of a locked case, and move the head of its chain.
 
-    Raises Conflict where the server's clock runs behind the log. Writes; caller commits.
+    last: when the log's last entry was recorded. Raises Conflict where the server's clock runs behind the log.
+    The caller writes the row with the case.
     """
-    # The row's own changes wait for the caller's flush: one update, not two.
-    with session.no_autoflush:
-        last = session.scalar(_LAST, {"d": case.district_code, "c": case.id, "n": case.entries})
     if last is not None and line.recorded_at < last:
         raise Conflict(CLOCK_BEHIND)
     columns = as_columns(case.entries + 1, line)
     sealed = link(bytes(case.head_hash), columns)
     keys = {"district_code": case.district_code, "case_id": case.id, "prev_hash": case.head_hash, "hash": sealed}
-    with session.no_autoflush:
-        session.execute(insert(Entry), [columns | keys])
     case.entries += 1
     case.head_hash = sealed
+    return columns | keys
 
 
 def append_many(session: Session, district: str, lines: Iterable[tuple[uuid.UUID, Line]], *, at: datetime) -> int:

@@ -6,16 +6,15 @@ Handlers for `dispatch.cases`, as in `dispatch.actions`: each checks what only i
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import insert, select
 
 from core.errors import Conflict, Invalid
 from core.ids import new_id
-from dispatch import deadlines
-from dispatch.actions import Change, assign_to, measure_unit
+from dispatch.actions import Change, add_part, assign_to, measure_unit
 from dispatch.fields import LONGEST_PAUSE
 from dispatch.guards import above, unit_of_level
 from dispatch.limits import Limit, due
-from dispatch.models import Assignment, Case, Plea, Supervision
+from dispatch.models import Case, Plea, Supervision
 from dispatch.words import N_
 
 #: States in which a case was answered and its citizen is yet to be asked.
@@ -44,27 +43,12 @@ def add_share(
         raise Invalid("This unit has a share already.", field="unit")
     if sum(s.state in ("sent", "signed", "replied") for s in change.look.shares) >= MOST_SHARES:
         raise Conflict("A case has at most {n} units at once.", n=MOST_SHARES)
-    key = new_id()
-    change.session.execute(
-        insert(Assignment).values(
-            district_code=case.district_code,
-            id=key,
-            case_id=case.id,
-            unit_code=code,
-            share=share,
-            state="sent",
-            why={"by": change.actor.name, "level": "person", "reason": task},
-            needed=needed,
-            task=task,
-            created_at=change.at,
-        )
-    )
-    # The next one added in the same step has to see it.
-    change.look.forget_shares()
+    why = {"by": change.actor.name, "level": "person", "reason": task}
+    added = add_part(change, code, why=why, share=share, needed=needed, task=task)
     change.added.append(code)
     if code not in case.unit_codes:
         case.unit_codes = [*case.unit_codes, code]
-    change.share_clocks(key, code, ("share_sign", "share_reply"), limits={"share_reply": limit})
+    change.share_clocks(added.id, code, ("share_sign", "share_reply"), limits={"share_reply": limit})
 
 
 def _add_unit(change: Change) -> None:
@@ -146,11 +130,9 @@ def _decide(change: Change, state: str) -> Plea:
 
 def _extend_grant(change: Change) -> None:
     plea = _decide(change, "granted")
-    case = change.case
     why = {"extended": plea.span, "by": change.actor.name}
-    clock = change.process.extends
-    new = deadlines.extend(
-        change.session, change.book, case.id, clock, plea.span, at=change.at, asked_at=plea.asked_at, why=why
+    new = change.look.clocks.extend(
+        change.book, change.process.extends, plea.span, at=change.at, asked_at=plea.asked_at, why=why
     )
     change.data["due_at"] = new.isoformat()
     change.clocks_touched = True
@@ -183,7 +165,7 @@ def lapse_plea(change: Change) -> None:
         plea.state, plea.decided_at, plea.ruling = "lapsed", change.at, ""
         change.data["lapsed"] = [plea.kind]
     change.case.plea = None
-    deadlines.stop(change.session, change.book.district, change.case.id, ("plea",), at=change.at, void=True)
+    change.look.clocks.stop(("plea",), at=change.at, void=True)
     change.clocks_touched = True
 
 
@@ -275,7 +257,6 @@ def _to_level(change: Change) -> None:
     case, kind = change.case, LEVELS.get(change.target)
     area = case.community_code if kind == "community" else case.town_code
     unit = unit_of_level(change.book, kind, area) if kind and area else None
-    change.look.forget_shares()
     if unit:
         assign_to(change, unit, again=False, signed=True)
         return
@@ -334,19 +315,8 @@ def _answer_merged(change: Change) -> None:
     case = change.case
     case.answer = change.fields["answer"]
     if case.unit_code:
-        change.session.execute(
-            insert(Assignment).values(
-                district_code=case.district_code,
-                id=new_id(),
-                case_id=case.id,
-                unit_code=case.unit_code,
-                share="lead",
-                state="replied",
-                why={"by": change.actor.name, "level": "merged"},
-                created_at=change.at,
-                signed_at=change.at,
-            )
-        )
+        why = {"by": change.actor.name, "level": "merged"}
+        add_part(change, case.unit_code, why=why, state="replied", signed_at=change.at)
 
 
 def _unmerge(change: Change) -> None:
@@ -354,13 +324,10 @@ def _unmerge(change: Change) -> None:
     measure_unit(change)
 
 
-def merged_into(main: Case) -> Select[Any]:
-    """Return the query for the ids of the cases merged into another, in the order in which they are locked."""
-    return (
-        select(Case.id)
-        .where(Case.district_code == main.district_code, Case.merged_into == main.id, Case.state == "merged")
-        .order_by(Case.id)
-    )
+#: The ids of the cases merged into another, in the order in which they are locked.
+MERGED_INTO = (
+    "SELECT id FROM cases WHERE district_code = $1::text AND merged_into = $2::uuid AND state = 'merged' ORDER BY id"
+)
 
 
 def what_follows(change: Change, unit_before: str | None) -> tuple[str, dict[str, Any]] | None:

@@ -393,7 +393,7 @@ def _write_case(session: Session, new: _Opening) -> Case:
             phone_index=new.who.reporter.phone_index,
         )
     )
-    deadlines.start(session, book.district, key, new.clocks)
+    deadlines.Running(session, book.district, key).start(new.clocks)
     told = {"lng": None, "lat": None, "cell": None, "category": None, "day": china_time(at).date().isoformat()}
     told |= {"number": new.number, "state": table.initial, "urgency": "ordinary"}
     session.execute(insert(Outbox).values(**keys, id=new_id(), topic="case.opened", payload=told, created_at=at))

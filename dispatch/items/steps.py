@@ -13,8 +13,7 @@ from sqlalchemy import func, insert, select
 
 from core.errors import Conflict, Invalid
 from core.ids import new_id
-from dispatch import deadlines
-from dispatch.actions import Change, measure_unit
+from dispatch.actions import Change, add_part, measure_unit
 from dispatch.calendar import CHINA, china_time
 from dispatch.guards import ACTIVE
 from dispatch.items import filed, lists
@@ -25,7 +24,6 @@ from dispatch.items.matter import WANTING, Matter, matter
 from dispatch.items.roles import competent
 from dispatch.items.sheet import Sheet
 from dispatch.limits import Limit
-from dispatch.models import Assignment
 from dispatch.process import process
 from dispatch.roads import add_share
 
@@ -94,9 +92,7 @@ def _hand_in(change: Change) -> None:
             raise Invalid("Add a file for {material} first.", field="materials", material=found.material(code).name)
         if row.state == "owed":
             row.settled_at = change.at
-            deadlines.stop(
-                change.session, change.book.district, change.case.id, ("debt",), at=change.at, assignment_id=row.id
-            )
+            change.look.clocks.stop(("debt",), at=change.at, assignment_id=row.id)
             change.clocks_touched = True
         row.state, row.given_at, row.why = "given", change.at, ""
 
@@ -244,20 +240,7 @@ def give(change: Change, unit: str, *, why: Mapping[str, Any], state: str = "sen
     """Give the lead's share to a unit; running clocks of the lead measure it from now on."""
     case = change.case
     ended = change.at if state == "done" else None
-    change.session.execute(
-        insert(Assignment).values(
-            district_code=case.district_code,
-            id=new_id(),
-            case_id=case.id,
-            unit_code=unit,
-            share="lead",
-            state=state,
-            why=dict(why),
-            created_at=change.at,
-            signed_at=ended,
-            ended_at=ended,
-        )
-    )
+    add_part(change, unit, why=why, state=state, signed_at=ended, ended_at=ended)
     case.unit_code = unit
     if unit not in case.unit_codes:
         case.unit_codes = [*case.unit_codes, unit]
@@ -451,9 +434,8 @@ def _decide(change: Change, found: Matter, outcome: str) -> None:
     application.decision_number = change.fields.get("decision_number") or application.decision_number
     application.valid_until = change.fields.get("valid_until", "")
     # A debt that ran out before the decision was missed; a survey that it did not need is void. Neither runs on.
-    stopped = (change.session, change.book.district, case.id)
-    deadlines.stop(*stopped, ("debt",), at=change.at)
-    deadlines.stop(*stopped, ("survey",), at=change.at, void=True)
+    change.look.clocks.stop(("debt",), at=change.at)
+    change.look.clocks.stop(("survey",), at=change.at, void=True)
     change.clocks_touched = True
     day = china_time(change.at).date()
     share = int(application.verdict.get("share_percent", lists.DEFAULT_SHARE))

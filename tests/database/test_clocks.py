@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from core.db import rows, snapshot, transaction
@@ -15,7 +15,7 @@ from core.errors import Conflict, Invalid
 from core.ids import new_id
 from dispatch import deadlines, journal
 from dispatch.log import Line, verify
-from dispatch.models import Case
+from dispatch.models import Case, Entry
 from dispatch.rulebook import Rulebook, read_rulebook
 from dispatch.sweep import sweep
 from tests import tiny
@@ -49,11 +49,15 @@ def turn(matter: Matter, do: Turn) -> Any:
         return found
 
 
+def clocks_of(session: Session, matter: Matter) -> deadlines.Running:
+    return deadlines.running(session, tiny.DISTRICT, matter.id)
+
+
 def started(matter: Matter, **known: Any) -> dict[str, Any]:
     """Start one more clock, `promise`, of five working days unless the test says otherwise; return its row."""
     filled = {"limit": "5wd", "unit": tiny.STREETS, "kind": "help", "urgency": "ordinary", "category": ""} | known
     clock = matter.book.clock("decide", start=matter.at, **filled)
-    turn(matter, lambda s: deadlines.start(s, tiny.DISTRICT, matter.id, [clock]))
+    turn(matter, lambda s: clocks_of(s, matter).start([clock]))
     return promise(matter)
 
 
@@ -63,28 +67,24 @@ def promise(matter: Matter) -> dict[str, Any]:
 
 def hold(matter: Matter, at: datetime, **known: Any) -> int:
     names = known.pop("names", ["decide"])
-    return int(
-        turn(matter, lambda s: deadlines.hold(s, tiny.DISTRICT, matter.id, names, at=at, reason="survey", **known))
-    )
+    return int(turn(matter, lambda s: clocks_of(s, matter).hold(names, at=at, reason="survey", **known)))
 
 
 def resume(matter: Matter, at: datetime) -> int:
-    return int(turn(matter, lambda s: deadlines.resume(s, matter.book, matter.id, ["decide"], at=at)))
+    return int(turn(matter, lambda s: clocks_of(s, matter).resume(matter.book, ["decide"], at=at)))
 
 
 def extend(matter: Matter, span: str, at: datetime, *, asked_at: datetime | None = None) -> datetime:
     def do(session: Session) -> datetime:
         asked = asked_at or at
-        return deadlines.extend(
-            session, matter.book, matter.id, "decide", span, at=at, asked_at=asked, why={"by": "孙八"}
-        )
+        return clocks_of(session, matter).extend(matter.book, "decide", span, at=at, asked_at=asked, why={"by": "孙八"})
 
     found: datetime = turn(matter, do)
     return found
 
 
 def stop(matter: Matter, at: datetime, *, void: bool = False) -> dict[str, Any]:
-    turn(matter, lambda s: deadlines.stop(s, tiny.DISTRICT, matter.id, ["decide"], at=at, void=void))
+    turn(matter, lambda s: clocks_of(s, matter).stop(["decide"], at=at, void=void))
     return promise(matter)
 
 
@@ -311,7 +311,7 @@ def test_server_whose_clock_was_turned_back_writes_nothing_into_the_log(book: Ru
     past = MONDAY - timedelta(microseconds=1)
     line = Line("note", program(tiny.DISTRICT), past, past, "signed", "signed", {})
     for write in (
-        lambda s: journal.append(s, s.get(Case, (tiny.DISTRICT, matter.id)), line),
+        lambda s: journal.next_entry(s.get(Case, (tiny.DISTRICT, matter.id)), line, last=MONDAY),
         lambda s: journal.append_many(s, tiny.DISTRICT, [(matter.id, line)], at=past),
     ):
         with pytest.raises(Conflict, match="runs behind the log"), transaction(program(tiny.DISTRICT)) as session:
@@ -347,7 +347,7 @@ def test_many_lines_are_chained_like_single_ones(book: Rulebook) -> None:
         both = [(m.id, line) for m in matters for _ in range(2)]
         assert journal.append_many(session, tiny.DISTRICT, both, at=at) == 6
         assert held.entries == entries + 2, "an object in the session sees the new head"
-        journal.append(session, held, line)
+        session.execute(insert(Entry), [journal.next_entry(held, line, last=at)])
     for matter in matters:
         assert verify(tiny.DISTRICT, matter.id, matter.table("entry"), head=matter.row["head_hash"]) is None
 
@@ -357,6 +357,6 @@ def test_unit_cannot_reach_the_clock_that_measures_it(book: Rulebook) -> None:
     matter = Matter(book, at=MONDAY)
     started(matter)
     with transaction(roads.WATER) as session:
-        assert deadlines.hold(session, tiny.DISTRICT, matter.id, ["decide"], at=MONDAY, reason="survey") == 0
+        assert clocks_of(session, matter).hold(["decide"], at=MONDAY, reason="survey") == 0
     with snapshot(roads.WATER) as session:
         assert rows(session, "SELECT 1 FROM deadline WHERE district_code = :d AND case_id = :c", **matter.key) == []

@@ -121,9 +121,10 @@ def test_new_notice_moves_every_open_deadline_once_and_says_so(book: Rulebook) -
 def test_changed_table_of_limits_re_limits_what_runs_but_no_clock_with_a_limit_of_its_own(book: Rulebook) -> None:
     table, own, hard = (Matter(book, at=AT) for _ in range(3))
     with transaction(program(tiny.DISTRICT)) as session:
-        deadlines.stop(session, tiny.DISTRICT, own.id, ["reply"], at=AT, void=True)
+        clocks = deadlines.running(session, tiny.DISTRICT, own.id)
+        clocks.stop(["reply"], at=AT, void=True)
         clock = book.clock("reply", unit=None, kind="complaint", urgency="ordinary", category="", start=AT, limit="5wd")
-        deadlines.start(session, tiny.DISTRICT, own.id, [clock])
+        clocks.start([clock])
         session.execute(text("UPDATE cases SET complex = true WHERE id = :c AND district_code = :d"), hard.key)
         for i, (clock_name, kind, limit) in enumerate(
             (("dispatch", "", "24h"), ("sign", "", "4wh"), ("reply", "", "7wd"), ("reply", "complex", "20wd"))
@@ -146,12 +147,11 @@ def test_changed_table_of_limits_re_limits_what_runs_but_no_clock_with_a_limit_o
 def test_paused_and_extended_deadlines_keep_both(book: Rulebook) -> None:
     matter = Matter(book, at=AT)
     with transaction(program(tiny.DISTRICT)) as session:
-        deadlines.hold(session, tiny.DISTRICT, matter.id, ["reply"], at=AT + timedelta(days=1), reason="survey")
-        deadlines.resume(session, book, matter.id, ["reply"], at=AT + timedelta(days=2))
-        deadlines.extend(
-            session, book, matter.id, "reply", "2wd", at=AT + timedelta(days=2), asked_at=AT, why={"by": "孙八"}
-        )
-        deadlines.hold(session, tiny.DISTRICT, matter.id, ["sign"], at=AT + timedelta(minutes=1), reason="survey")
+        clocks = deadlines.running(session, tiny.DISTRICT, matter.id)
+        clocks.hold(["reply"], at=AT + timedelta(days=1), reason="survey")
+        clocks.resume(book, ["reply"], at=AT + timedelta(days=2))
+        clocks.extend(book, "reply", "2wd", at=AT + timedelta(days=2), asked_at=AT, why={"by": "孙八"})
+        clocks.hold(["sign"], at=AT + timedelta(minutes=1), reason="survey")
     old = matter.clocks()["reply"]
     spring_festival()
     drained(book)

@@ -128,9 +128,10 @@ class Cell:
                 made = self.book.clock(
                     "reply", unit=unit, kind=case.kind, urgency="ordinary", category="1001", start=AT
                 )
-            deadlines.start(self.session, tiny.DISTRICT, case.id, [made])
+            clocks = deadlines.Running(self.session, tiny.DISTRICT, case.id)
+            clocks.start([made])
             if name.startswith("-"):
-                deadlines.hold(self.session, tiny.DISTRICT, case.id, [clock], at=AT, reason="survey")
+                clocks.hold([clock], at=AT, reason="survey")
 
     @property
     def case(self) -> Case:
