@@ -1,10 +1,11 @@
-"""`wangge demo`: from nothing to a running district with played complaints; does again only what is not done."""
+"""`wangge demo`: from nothing to a running district with played matters; does again only what is not done."""
 
 import json
 import os
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from api.cli import app, console
 from api.cli_servers import begin_servers
@@ -28,7 +29,7 @@ _PEOPLE: dict[str, tuple[Role, str, str, bool]] = {
 
 @app.command()
 def demo() -> None:
-    """Start everything, load a district where there is none, play complaints once, and say where to look."""
+    """Start everything, load a district where there is none, play matters of every kind once, and say where to look."""
     from api import services, wiring
 
     begin_servers()
@@ -38,6 +39,7 @@ def demo() -> None:
     _windows()
     password = _people()
     _play_once()
+    _play_roads_once()
     web = services.start()
     if web.taken:
         console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
@@ -157,11 +159,48 @@ def _play_once() -> None:
                 style="yellow",
             )
         summary = replay.run(file, at=wiring.now(), span=_SPAN, handle=True, join=join, console=console)
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        part = marker.with_suffix(".part")
-        part.write_text(json.dumps(summary.kept(), ensure_ascii=False), encoding="utf-8")
-        part.replace(marker)
+        _keep(marker, summary.kept())
     replay.show(summary, console)
+
+
+def _play_roads_once() -> None:
+    """Play side roads, patrol events, applications and requests where that was not finished before.
+
+    What an interrupted run played stays, and the rest is played up to the same moment: each matter has its own dice.
+    """
+    from api import services, wiring
+    from api.playing import matters
+    from core.settings import settings
+
+    marker = settings().var / "run" / f"roads-{wiring.district()}.json"
+    kept: dict[str, Any] = {"at": wiring.now().isoformat()}
+    if marker.exists():
+        kept = json.loads(marker.read_text(encoding="utf-8"))
+    if "matters" not in kept:
+        services.stop()
+        _keep(marker, kept)
+        played = matters.play(wiring.intake(), at=datetime.fromisoformat(kept["at"]), console=console)
+        kept |= {"matters": played.matters, "appointments": played.appointments, "steps": played.steps}
+        for refused, count in played.refused.items():
+            console.print(f"{count} not played to the end, {refused}", style="yellow", markup=False)
+        _keep(marker, kept)
+    names = {
+        "complaints": "complaints on side roads",
+        "patrol": "patrol events",
+        "applications": "applications for service items",
+        "requests": "requests for government information",
+    }
+    told = [f"{kept['matters'].get(name, 0)} {words}" for name, words in names.items()]
+    console.print(
+        f"Played beside them, invented and labelled （演示）: {', '.join(told)}; {kept['appointments']} appointments."
+    )
+
+
+def _keep(marker: Path, value: object) -> None:
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    part = marker.with_suffix(".part")
+    part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    part.replace(marker)
 
 
 def _say_where(address: str, password: str) -> None:

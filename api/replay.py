@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import count, islice
@@ -219,7 +219,7 @@ class _Player:
             if self._act(unit, event, "sign"):
                 self._later("reply", case, event.at, hours=(2, 70))
         elif event.what == "reply":
-            if self._act(unit, event, "reply", **self._closing_form(case)):
+            if self._act(unit, event, "reply", **closing_form(self.book, case.kind, self.random)):
                 self._later("callback", case, event.at, hours=(1, 30))
         elif chance < _DISSATISFIED:
             if self._act(self.operator, event, "rework", satisfaction="2", reason="市民表示问题仍未解决（演示）"):
@@ -234,23 +234,6 @@ class _Player:
         named = (self.book.routing.assign(case.category, case.areas, at).unit, towns, centre)
         return next((code for code in named if code and code not in case.returned), case.unit)
 
-    def _closing_form(self, case: _Played) -> dict[str, str]:
-        """Return what a demo unit writes into its reply; what is not solved says why."""
-        draw = self.random.choices
-        filled = {
-            "truth": draw(("yes", "partly", "no"), (80, 14, 6))[0],
-            "duty": draw(("yes", "partly"), (94, 6))[0],
-            "contacted": draw(("yes", "unreachable", "unwanted"), (86, 9, 5))[0],
-            "solved": draw(("yes", "partly", "no"), (82, 12, 6))[0],
-        }
-        table = self.book.process("complaint")
-        asked = table.needs(table.step_for("reply", "signed"), case.kind)
-        form = {name: filled[name] for name in asked if name in filled}
-        form["answer"] = self.random.choice(_ANSWERS)
-        if form.get("solved") in ("partly", "no"):
-            form["unsolved_reason"] = draw(tuple(FIELDS["unsolved_reason"].choices))[0]
-        return form
-
     def _act(self, who: Actor, event: _Event, action: str, **fields: Any) -> bool:
         case = event.case
         try:
@@ -264,6 +247,26 @@ class _Player:
         case.version = done.version
         self.summary.actions += 1
         return True
+
+
+def closing_form(
+    book: Rulebook, kind: str, chance: random.Random, *, answers: Sequence[str] = _ANSWERS
+) -> dict[str, str]:
+    """Return what a demo unit writes into its reply; what is not solved says why."""
+    draw = chance.choices
+    filled = {
+        "truth": draw(("yes", "partly", "no"), (80, 14, 6))[0],
+        "duty": draw(("yes", "partly"), (94, 6))[0],
+        "contacted": draw(("yes", "unreachable", "unwanted"), (86, 9, 5))[0],
+        "solved": draw(("yes", "partly", "no"), (82, 12, 6))[0],
+    }
+    table = book.process("complaint")
+    asked = table.needs(table.step_for("reply", "signed"), kind)
+    form = {name: filled[name] for name in asked if name in filled}
+    form["answer"] = chance.choice(answers)
+    if form.get("solved") in ("partly", "no"):
+        form["unsolved_reason"] = draw(tuple(FIELDS["unsolved_reason"].choices))[0]
+    return form
 
 
 def run(
