@@ -142,6 +142,9 @@ def erase() -> None:
     var = settings().var
     for folder in (var / "postgres", elsewhere(var), var / "redis", var / "sockets", short_sockets(var)):
         shutil.rmtree(folder, ignore_errors=True)
+    # What the demo remembers of having been played went with the database.
+    for marker in (*(var / "run").glob("played-*.json"), *(var / "run").glob("roads-*.json")):
+        marker.unlink()
 
 
 def owner_url() -> str:
