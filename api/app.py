@@ -31,6 +31,7 @@ PAGES = (
     "api.pages.counter",
     # Before the window's own pages: `/window/appointments` is no number.
     "api.pages.appointments",
+    "api.pages.daysoff",
     "api.pages.window",
     "api.pages.session",
     "api.pages.desk",

@@ -25,7 +25,7 @@ from core.actor import Actor, Role, system
 from core.db import snapshot, transaction
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
-from dispatch import appointments, visits
+from dispatch import appointments, daysoff, visits
 from dispatch.appointments import Appointment, Booked, ServiceWindow, SlotTaken, Wanted
 from dispatch.numbers import Numbers, access_code, spoken
 from dispatch.rulebook import Rulebook
@@ -51,7 +51,7 @@ KINDS = {"window": N_("Window"), "home": N_("Home visit")}
 Made = TypeVar("Made")
 
 
-def _words(at: datetime) -> dict[str, Any]:
+def time_words(at: datetime) -> dict[str, Any]:
     """Return what every template here says times with."""
     return {
         "day_of": lambda moment: day_words(moment, now=at),
@@ -132,7 +132,7 @@ def choose(request: Request, at: Now) -> Response:
             unit_name=book.unit_name,
             hours=_hours(book),
             problem="",
-            **_words(at),
+            **time_words(at),
         )
     return _times(request, at)
 
@@ -177,7 +177,7 @@ def _times(
         moving=given.get("move", "") if security.read_text("appointment", given.get("move", ""), _OWN_S) else "",
         areas=_areas(book, window),
         key=str(new_id()),
-        **_words(at),
+        **time_words(at),
     )
 
 
@@ -268,6 +268,8 @@ def _mine(request: Request, token: str, *, at: datetime, status: int = 200, prob
     with snapshot(system(book.district, "appointments")) as session:
         row = appointments.find(session, book.district, number, access_code(number))
         window = session.get(ServiceWindow, (book.district, row.window_code))
+        day = row.starts_at.astimezone(CHINA).date()
+        closed = appointments.closures(session, book, row.window_code, first=day, last=day)
     return page(
         request,
         "appointments/mine.html",
@@ -275,11 +277,12 @@ def _mine(request: Request, token: str, *, at: datetime, status: int = 200, prob
         problem=problem,
         row=row,
         window=window,
+        closed=closed.get(day, ""),
         number=f"Y {spoken(number[1:])}",
         code=access_code(number),
         token=token,
         changeable=row.status == "booked" and row.starts_at > at,
-        **_words(at),
+        **time_words(at),
     )
 
 
@@ -324,7 +327,7 @@ def move(
 def today(request: Request, session: Read, actor: Staff, at: Now) -> Response:
     """List who comes on a day, for those who serve at the windows."""
     book, given = wiring.rulebook(), request.query_params
-    day = _day(given.get("day", "")) or at.astimezone(CHINA).date()
+    day = day_of_form(given.get("day", "")) or at.astimezone(CHINA).date()
     code = given.get("window", "")[:40]
     listed = visits.listed(session, book.district, day, window_code=code)
     windows = [one for one in appointments.windows(session, book) if _serves(actor, one)]
@@ -333,6 +336,7 @@ def today(request: Request, session: Read, actor: Staff, at: Now) -> Response:
         "appointments/day.html",
         listed=listed,
         windows=windows,
+        closable=any(daysoff.may_close(actor, one) for one in windows),
         names={one.code: one.name for one in appointments.windows(session, book)},
         area_name=lambda area: book.areas[area[:12]].name if area[:12] in book.areas else area,
         code=code,
@@ -342,11 +346,12 @@ def today(request: Request, session: Read, actor: Staff, at: Now) -> Response:
         noon=datetime(day.year, day.month, day.day, 12, tzinfo=CHINA),
         markable=day <= at.astimezone(CHINA).date(),
         waiting=sum(1 for one in listed if one.status == "booked"),
-        **_words(at),
+        **time_words(at),
     )
 
 
-def _day(written: str) -> date | None:
+def day_of_form(written: str) -> date | None:
+    """Return a day as forms and addresses write it; None for empty. Raises Invalid."""
     try:
         day = date.fromisoformat(written) if written else None
     except ValueError as error:
@@ -379,4 +384,4 @@ def mark(
     """Say that somebody came or did not, and go back to the list."""
     visits.mark(session, deps.district(), number[:30], status, at=at, by=actor.name)
     kept = f"&window={window}" if window.isalnum() else ""
-    return go(f"/window/appointments?day={(_day(day) or at.astimezone(CHINA).date())}{kept}#a-{number[:30]}")
+    return go(f"/window/appointments?day={(day_of_form(day) or at.astimezone(CHINA).date())}{kept}#a-{number[:30]}")

@@ -87,7 +87,7 @@ def test_the_own_person_sees_how_it_was_decided(client: TestClient) -> None:
     ],
 )
 def test_a_stranger_does_not_learn_why_it_ended(
-    client: TestClient, who: Any, action: str, fields: dict[str, str]
+    client: TestClient, who: Any, action: str, fields: dict[str, Any]
 ) -> None:
     run = begun()
     run.do(who, action, **fields)
