@@ -4,7 +4,7 @@
 PY := .venv/bin/python -P
 
 help:
-	@echo "make demo    install what is missing, start everything, play complaints, say where to look"
+	@echo "make demo    install what is missing, start everything, play matters of every kind, say where to look"
 	@echo "make stop    stop exactly what was started here"
 	@echo "make test    every check and every test (about 15 minutes at most)"
 	@echo "make stress  kill and walk at random, the whole of it (about half an hour)"
