@@ -214,11 +214,12 @@ def _say_where(address: str, password: str) -> None:
         "town": "/unit",
         "grid": "/map",
         "official": "/map",
-        "supervisor": "/cases",
+        "supervisor": "/supervise",
         "admin": "/accounts",
     }
     for login, (_, name, _, _) in _PEOPLE.items():
         where.add_row(name, login, address + pages[login])
+    where.add_row("窗口 window", "operator", f"{address}/window")
     where.add_row("API", "", f"{address}/api/docs")
     console.print(where)
     console.print(f"Password of every demo login: [bold]{password}[/]   Stop with: make stop")

@@ -22,11 +22,12 @@ from tests.builders import program
 pytestmark = pytest.mark.database
 #: Sunday 22 November 2026, 11:00 in China: nobody is in the office.
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+SEED = 7
 
 
 @pytest.fixture(scope="module")
 def played(district: tiny.Tiny) -> Iterator[Played]:
-    """Play once in a district that has the shipped items and windows."""
+    """Play in a district that has the shipped items and windows: a part, as if it was interrupted, then all."""
     wiring.forget()
     book = wiring.rulebook(tiny.DISTRICT)
     with transaction(program(tiny.DISTRICT)) as session:
@@ -34,12 +35,14 @@ def played(district: tiny.Tiny) -> Iterator[Played]:
         catalogue.load(session, read_yaml(default_files()), units=units, at=NOW, skip_bad=True)
         three.load(session, three.read_lists(three.DEFAULT))
         windows.invent_once(session, book)
+    for one in matters.Matters(wiring.intake(tiny.DISTRICT), at=NOW, seed=SEED).every()[::4]:
+        one.play()
     yield play()
     wiring.forget()
 
 
 def play() -> Played:
-    return matters.play(wiring.intake(tiny.DISTRICT), at=NOW, console=Console(quiet=True))
+    return matters.play(wiring.intake(tiny.DISTRICT), at=NOW, console=Console(quiet=True), seed=SEED)
 
 
 def found(sql: str) -> list[dict[str, object]]:
@@ -47,9 +50,9 @@ def found(sql: str) -> list[dict[str, object]]:
         return [dict(row) for row in rows(session, sql, d=tiny.DISTRICT)]
 
 
-def test_every_road_is_played_to_its_end(played: Played) -> None:
+def test_every_road_is_played_to_its_end_although_the_first_run_was_interrupted(played: Played) -> None:
     assert dict(played.refused) == {}
-    assert played.known == 0
+    assert 0 < played.known < played.matters.total() / 2
     counts = {name: sum(road.times * road.callers for road in script.read(name).roads) for name in script.FILES}
     assert played.matters == counts
 
