@@ -25,6 +25,7 @@ _MODELS = (
     "dispatch.anchors",
     "dispatch.jobs",
     "hotline.models",
+    "hotline.telephone.models",
     "hotline.hot_matters",
 )
 
