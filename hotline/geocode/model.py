@@ -55,6 +55,8 @@ class Match:
     why: str
     #: What fills that template; plain JSON values.
     detail: dict[str, Any] = field(default_factory=dict)
+    #: For a stretch of a road, its course from one end to the other, EPSG:4490; the point is its middle.
+    line: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Where the house numbers of a road run: known numbers, the gaps between them, and junctions.
 
 Works in metres on the district's plane; knows nothing of text. Beliefs and radii are those that held when every known
-address of a real district was left out in turn and asked for (`bench/geocode.py`).
+address of a real district was left out in turn and asked for (`hotline/evaluate/places.py`).
 """
 
 import math

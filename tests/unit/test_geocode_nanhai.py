@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.geocode import Tally, judge
 from hotline.evaluate import nanhai
+from hotline.evaluate.places import Tally, judge
 from hotline.geocode import Geocoder
 
 pytestmark = pytest.mark.unit
