@@ -4,6 +4,7 @@ Changes nothing about a case: steps are taken on the desk and in the unit's inbo
 """
 
 import uuid
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -44,6 +45,7 @@ def cases(request: Request, session: Read, actor: Reader, at: Now) -> Response:
         counts=views.counts(session, at=at, soon=end_of_day(at)),
         choices=choices(wiring.rulebook()),
         tabs=TABS,
+        stamp=_stamp,
         at=at,
     )
 
@@ -115,9 +117,14 @@ def _page(
         opened=opened,
         problem=problem,
         # A sheet is printed and filed: it says dates, not "today".
-        stamp=lambda moment: exact(moment)[:16],
+        stamp=_stamp,
         at=at,
     )
+
+
+def _stamp(moment: datetime) -> str:
+    """Return a moment as paper says it."""
+    return exact(moment)[:16]
 
 
 def _id(session: Session, number: str) -> uuid.UUID:

@@ -64,6 +64,8 @@ OWN: Final = frozenset(
 #: The applications that come first whatever else is due: as many as a counter can look through.
 _QUEUE: Final = 100
 PRINTS: Final = ("receipt", "notice", "result")
+#: Steps that say why something was refused.
+_REFUSALS: Final = frozenset(("deny", "propose_denial", "refuse_acceptance"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,22 @@ def paper(request: Request, session: Read, actor: Clerk, *, at: Now, number: str
     if what == "notice" and context["filed"].application.told_at is None:
         raise NotFound("Nothing was told to the applicant yet.")
     due = {clock.clock: clock.due_at for clock in found.clocks if clock.stopped_at is None}
-    return page(request, "window/print.html", what=what, due=due, at=at, reports=found.reports, **context)
+    said = [entry.data for entry in found.entries if entry.action in _REFUSALS]
+    held = context["filed"]
+    unaccepted = found.case.state == "refused_acceptance"
+    refused = unaccepted or (held is not None and held.application.outcome == "denied")
+    return page(
+        request,
+        "window/print.html",
+        what=what,
+        due=due,
+        at=at,
+        reports=found.reports,
+        # A refusal carries its reason and basis (行政许可法 art. 38).
+        why=said[-1] if said and refused else {},
+        refused=unaccepted,
+        **context,
+    )
 
 
 @router.get("/window/{number}/brief")
