@@ -39,8 +39,9 @@ from hotline.intake import Intake, Report
 from hotline.play import Message, Shares, Spot, join_addresses, read_spots
 
 LABEL: Final = "（演示）"
-#: Every invented complaint says where it is, most by road and number.
-_SPOKEN: Final = Shares(address=0.7, place=0.3, town=0.0)
+#: Every invented complaint says where it is.
+_BY_ADDRESS: Final = Shares(address=1.0, place=0.0, town=0.0)
+_BY_NAME: Final = Shares(address=0.0, place=1.0, town=0.0)
 #: Towns of matters, in turn: where the demo's grid worker walks, where the demo's town office is, anywhere.
 _TURNS: Final = 3
 #: Hours before now and after it that appointments are spread over, and how many on each side.
@@ -65,7 +66,7 @@ class Matters:
         self.numbers = Numbers(self.book.district)
         with snapshot(system(self.book.district, "demo")) as session:
             addresses, places = read_spots(session)
-        self.spots = _by_town([*addresses, *places])
+        self.spots = _by_town([*(spot for spot in addresses if spot.road and spot.house_no), *places])
         self.towns = self._towns()
 
     def every(self) -> list[_Matter]:
@@ -93,6 +94,11 @@ class Matters:
                     return code
         return None
 
+    def _with_us(self, text: Mapping[str, Any]) -> bool:
+        """Return whether the rules name the first department for what a text is about."""
+        category = self._category(text["about"])
+        return bool(category) and self.book.routing.assign(category, (), self.at).unit in self.stage.departments[:1]
+
     def _laid(self, road: Road, key: str) -> Timeline:
         return script.lay_out(road, work=self.book.work, at=self.at, chance=self.stage.chance(key))
 
@@ -110,7 +116,10 @@ class Matters:
     def _complaint(self, road: Road, key: str, turn: int) -> None:
         found = script.read("complaints")
         chance, times = self.stage.chance(key), self._laid(road, key)
-        text = found.rest["texts"][turn % len(found.rest["texts"])]
+        texts = found.rest["texts"]
+        # Half of them concern the department that the demo's unit signs in for: it has something of everything.
+        mine = [text for text in texts if self._with_us(text)] if turn % 2 else []
+        text = (mine or texts)[turn // 2 % len(mine or texts)]
         spot = chance.choice(self.spots[self._town(turn)])
         category = self._category(text["about"])
         cases = []
@@ -126,9 +135,9 @@ class Matters:
         """Return a message as it comes in; without a spot nobody knows where it is, and it waits on the desk."""
         text = script.said(message.text, chance)
         if spot:
-            (joined,) = join_addresses(
-                [replace(message, text=text)], [spot], district=self.book.name, seed=self.seed, shares=_SPOKEN
-            )
+            said = replace(message, text=text)
+            shares = _BY_ADDRESS if spot.road else _BY_NAME
+            (joined,) = join_addresses([said], [spot], district=self.book.name, seed=self.seed, shares=shares)
             text = joined.text
         return Report(
             channel=chance.choice(("hotline", "hotline", "web", "weibo", "window")),
@@ -164,7 +173,7 @@ class Matters:
             lat=spot.lat,
             radius_m=20.0,
             confidence=1.0,
-            name=f"{spot.road}{spot.house_no}号" if spot.road else spot.name,
+            name=_named(spot),
             by="reporter",
             source_datum=Datum.CGCS2000.value,
             source_lng=spot.lng,
@@ -252,7 +261,7 @@ class Matters:
     def _request(self, road: Road, key: str, turn: int) -> None:
         found = script.read("requests")
         chance, times = self.stage.chance(key), self._laid(road, key)
-        wanted: Sequence[str] = found.rest["wanted"]
+        wanted = [row["say"] for row in found.rest["wanted"]]
         channel = ("web", "window")[turn % 2]
         actor = citizen(self.book.district) if channel == "web" else self.stage.window
         new = NewRequest(
@@ -303,7 +312,7 @@ class Matters:
             _phone(chance),
             item=window.items[0] if window.items else "",
             area=(spot.cell or "")[:12] if home else "",
-            address=f"{spot.road}{spot.house_no}号 {spot.name}{LABEL}"[:200] if home else "",
+            address=f"{_named(spot)}{LABEL}" if home else "",
             by=chance.choice(("市民", "演示窗口人员")),
             key=key,
         )
@@ -320,6 +329,10 @@ def _by_town(spots: Sequence[Spot]) -> Mapping[str, list[Spot]]:
         if spot.cell:
             found.setdefault(spot.cell[:9], []).append(spot)
     return found
+
+
+def _named(spot: Spot) -> str:
+    return f"{spot.road}{spot.house_no}号" if spot.road else spot.name
 
 
 def _phone(chance: random.Random) -> str:

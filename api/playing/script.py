@@ -31,6 +31,8 @@ PEOPLE: Final = ("unit", "operator", "window", "supervisor", "grid", "citizen", 
 #: Who works in office hours; the others when people are up.
 _OFFICE: Final = frozenset({"unit", "window", "supervisor", "share", "shares"})
 _UP, _ASLEEP = 7, 21
+#: When the hotline calls people back.
+_CALLS, _CALLS_NOT = 9, 20
 #: Where a road says nothing: hours before now at which it begins.
 _AGO: Final = (24.0, 200.0)
 #: How much earlier a road that would not be over by now begins, and how often that is tried.
@@ -181,10 +183,11 @@ def _awake(moment: datetime, who: str, work: WorkTime, wait_h: float) -> datetim
         if work.is_office_time(moment):
             return moment
         return work.when(work.at(moment) + int(wait_h * HOUR_US))
+    up, asleep = (_CALLS, _CALLS_NOT) if who == "operator" else (_UP, _ASLEEP)
     local = china_time(moment)
-    if _UP <= local.hour < _ASLEEP:
+    if up <= local.hour < asleep:
         return local
-    opens = local.replace(hour=_UP, minute=0) + timedelta(days=local.hour >= _ASLEEP)
+    opens = local.replace(hour=up, minute=0) + timedelta(days=local.hour >= asleep)
     return opens + timedelta(hours=wait_h)
 
 

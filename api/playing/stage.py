@@ -33,6 +33,7 @@ from dispatch.worktime import HOUR_US
 _log = logging.getLogger(__name__)
 
 REFUSED = (Conflict, Forbidden, Invalid, NotFound)
+_ASSISTS: Final = 0.4
 #: Between the answers of units that do the same step.
 _BESIDE: Final = timedelta(minutes=12)
 
@@ -255,7 +256,17 @@ class Stage:
         """Return departments that have nothing to do with the case yet, in an order of their own."""
         shares = {share.unit_code for share in self._shares(scene) if share.state in ACTIVE}
         left = [code for code in self.departments if code not in self._gone(scene) | shares | {self._home(scene.case)}]
-        return scene.chance.sample(left, len(left)) or self.departments
+        asked = scene.chance.sample(left, len(left))
+        # The department that the demo's unit signs in for assists more often than others.
+        if self.departments[0] in left and scene.chance.random() < _ASSISTS:
+            asked.sort(key=lambda code: code != self.departments[0])
+        return asked or self.departments
+
+    def _holder(self, scene: _Scene, script: Script) -> str:
+        """Return the department that holds the information asked for, by the words of its name."""
+        words = next((row["by"] for row in script.rest["wanted"] if row["say"] == scene.case.text), ())
+        named = (code for word in words for code in self.departments if word in self.book.unit_name(code))
+        return next(named, self._others(scene)[0])
 
     def _gone(self, scene: _Scene) -> set[str]:
         """Return the units that the case is with or that gave it back."""
@@ -284,6 +295,7 @@ class Stage:
             "home": lambda: self._home(case),
             "town": lambda: self._town(case) or self._next(scene),
             "peer": lambda: self._others(scene)[0],
+            "holder": lambda: self._holder(scene, script),
             "main": lambda: scene.main.number,
             "return": lambda: dict(scene.chance.choice(script.rest["returns"])),
             "form": lambda: closing_form(self.book, case.kind, scene.chance, answers=script.words["answer"]),
@@ -308,7 +320,8 @@ class Stage:
         recorded = next((moment for step, moment in scene.later if step.action == "survey_record"), None)
         if recorded is None:
             return work.when(work.at(self.at) + 9 * HOUR_US).replace(minute=30, second=0, microsecond=0)
-        return work.when((work.at(scene.at) + work.at(recorded)) // 2).replace(microsecond=0)
+        middle = work.when((work.at(scene.at) + work.at(recorded)) // 2)
+        return middle.replace(minute=middle.minute // 15 * 15, second=0, microsecond=0)
 
     def _hang(self, scene: _Scene, codes: Sequence[str], moment: datetime) -> None:
         """Hang the demo's file on materials that a citizen hands in."""
