@@ -39,7 +39,7 @@ class Case(Base):
     __table_args__ = (
         UniqueConstraint("district_code", "number"),
         Index("ix_cases_worklist", "district_code", "state", "due_at", postgresql_where=text("open")),
-        Index("ix_cases_unit", "district_code", "unit_code", "due_at", postgresql_where=text("open")),
+        Index("ix_cases_unit", "district_code", "unit_code", "due_at", "state", postgresql_where=text("open")),
         Index("ix_cases_open_geom", "geom", postgresql_using="gist", postgresql_where=text("open")),
         Index("ix_cases_received", "district_code", "received_at"),
         Index("ix_cases_merged", "district_code", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),

@@ -16,13 +16,15 @@ from core.settings import settings
 from tests.builders import DISTRICT, make_case, make_unit, program
 
 _MANY = 6000
+#: Made in FROM, once a copy; in the list of columns it would be made anew for every column.
 _COPIES = text(
-    "INSERT INTO cases SELECT (jsonb_populate_record(NULL::cases, to_jsonb(c) || jsonb_build_object("
+    "WITH pattern AS MATERIALIZED (SELECT to_jsonb(c) AS row FROM cases AS c WHERE c.district_code = :d AND c.id = :id) "
+    "INSERT INTO cases SELECT made.* FROM pattern, generate_series(1, :n) AS i, "
+    "LATERAL jsonb_populate_record(NULL::cases, row || jsonb_build_object("
     "'id', gen_random_uuid(), 'number', 'n' || i, 'geom', NULL, 'unit_code', 'U' || (1 + i % 20), "
     "'state', (ARRAY['received', 'dispatched', 'signed', 'replied'])[1 + i % 4], "
     "'due_at', timestamptz '2026-11-18 06:00+00' + i * interval '7 minutes', "
-    "'open', i % 3 > 0))).* FROM cases AS c, generate_series(1, :n) AS i "
-    "WHERE c.district_code = :d AND c.id = :id"
+    "'open', i % 3 > 0)) AS made"
 )
 _PLACES = text(
     "UPDATE cases SET geom = ST_SetSRID(ST_MakePoint(113 + random(), 23 + random()), 4490) WHERE district_code = :d"

@@ -1,4 +1,4 @@
-"""Indexes for a unit's lists: the cases that stand out by unit, complex ones among them, and those that have ended.
+"""Indexes for a unit's lists: by state, the cases that stand out, complex ones among them, and those that have ended.
 
 Revision ID: 0011
 Revises: 0010
@@ -14,9 +14,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Widen the index of cases that stand out, and make the one of ended cases by unit."""
+    """Widen two indexes of open cases, and make the one of ended cases by unit."""
     op.drop_index("ix_cases_attention", "cases")
-    # The unit stands last: the walk stays in order of time left, and other units' cases are passed over in the index.
+    op.drop_index("ix_cases_unit", "cases")
+    # Unit and state stand last: walks stay in order of time left, and what they pass over is told in the index.
+    op.create_index(
+        "ix_cases_unit",
+        "cases",
+        ["district_code", "unit_code", "due_at", "state"],
+        postgresql_where=sa.text("open"),
+    )
     op.create_index(
         "ix_cases_attention",
         "cases",
@@ -32,9 +39,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the one and narrow the other again."""
+    """Drop the one and narrow the others again."""
     op.drop_index("ix_cases_ended", "cases")
     op.drop_index("ix_cases_attention", "cases")
+    op.drop_index("ix_cases_unit", "cases")
+    op.create_index(
+        "ix_cases_unit", "cases", ["district_code", "unit_code", "due_at"], postgresql_where=sa.text("open")
+    )
     op.create_index(
         "ix_cases_attention",
         "cases",
