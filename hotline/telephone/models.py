@@ -56,8 +56,6 @@ class Call(Base):
     line: Mapped[str] = mapped_column(server_default="")
     #: Where it rang last, or was answered; empty while it waits in the queue.
     extension: Mapped[str] = mapped_column(server_default="")
-    #: When the event that named the extension happened.
-    extension_at: Mapped[datetime | None] = mapped_column(Instant)
     #: The account that answered or took the call over.
     operator_id: Mapped[uuid.UUID | None]
     #: The earliest time that any event names.
@@ -66,7 +64,7 @@ class Call(Base):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     #: Why it ended, as the switchboard says; `lost` where it never said.
     cause: Mapped[str] = mapped_column(server_default="")
-    #: When the operator's after-call work 话后处理 was over.
+    #: When the operator's after-call work 话后处理 is or was over; None where there was none.
     wrapped_at: Mapped[datetime | None] = mapped_column(Instant)
     #: Where the recording lies, on an allowed host; shown to nobody but through `recording`.
     recording_url: Mapped[str | None]
@@ -131,9 +129,8 @@ class Seat(Base):
     taken_at: Mapped[datetime] = mapped_column(Instant)
     #: On a break 小休 since then; empty for not.
     break_since: Mapped[datetime | None] = mapped_column(Instant)
-    #: After-call work 话后处理: of which call, since when, and until when; over earlier when the person says so.
+    #: After-call work 话后处理: of which call, and until when; over earlier when the person says so.
     wrap_call: Mapped[uuid.UUID | None]
-    wrap_since: Mapped[datetime | None] = mapped_column(Instant)
     wrap_until: Mapped[datetime | None] = mapped_column(Instant)
 
 
@@ -152,6 +149,14 @@ class CallBack(Base):
             "case_id",
             unique=True,
             postgresql_where=text("state = 'open' AND case_id IS NOT NULL"),
+        ),
+        # Whoever hung up five times is called back once.
+        Index(
+            "uq_call_back_abandoned",
+            "district_code",
+            "phone_index",
+            unique=True,
+            postgresql_where=text("state = 'open' AND reason = 'abandoned'"),
         ),
         Index("ix_call_back_next", "district_code", "next_at", postgresql_where=text("state = 'open'")),
         Index("ix_call_back_call", "district_code", "call_id", postgresql_where=text("call_id IS NOT NULL")),

@@ -38,7 +38,6 @@ def upgrade() -> None:
         sa.Column("phone_index", sa.LargeBinary(), nullable=True),
         sa.Column("line", sa.String(), server_default="", nullable=False),
         sa.Column("extension", sa.String(), server_default="", nullable=False),
-        sa.Column("extension_at", _INSTANT, nullable=True),
         sa.Column("operator_id", sa.Uuid(), nullable=True),
         sa.Column("begun_at", _INSTANT, nullable=False),
         sa.Column("answered_at", _INSTANT, nullable=True),
@@ -98,7 +97,6 @@ def upgrade() -> None:
         sa.Column("taken_at", _INSTANT, nullable=False),
         sa.Column("break_since", _INSTANT, nullable=True),
         sa.Column("wrap_call", sa.Uuid(), nullable=True),
-        sa.Column("wrap_since", _INSTANT, nullable=True),
         sa.Column("wrap_until", _INSTANT, nullable=True),
         _of("account", "account_id", named="fk_seat_account"),
         sa.PrimaryKeyConstraint("district_code", "extension", name=op.f("pk_seat")),
@@ -151,6 +149,13 @@ def _call_backs() -> None:
         ["district_code", "case_id"],
         unique=True,
         postgresql_where=sa.text("state = 'open' AND case_id IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_call_back_abandoned",
+        "call_back",
+        ["district_code", "phone_index"],
+        unique=True,
+        postgresql_where=sa.text("state = 'open' AND reason = 'abandoned'"),
     )
     op.create_index(
         "ix_call_back_next", "call_back", ["district_code", "next_at"], postgresql_where=sa.text("state = 'open'")
