@@ -4,7 +4,7 @@ Finds and places clues one by one; what they mean together is the geocoder's jud
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -18,14 +18,16 @@ from hotline.geocode.writing import AFTER, BARE_NO, BEFORE, HOUSE_NO, PLACE_END,
 #: Clues of one kind that are kept; the rest of a long text is not looked at.
 MOST = 40
 #: Clauses of a text in which damaged names are looked for, and how much of each.
-_CLAUSES, _CLAUSE_LENGTH = 6, 48
+_CLAUSES, _CLAUSE_LENGTH = 24, 48
 
 _JOINED = re.compile(r"[与和跟、/交-]$")
 _CROSSING = re.compile(r"(?:的)?(?:交叉|路口|交界|交汇|十字|丁字|红绿灯|转角|拐角)")
 #: A house number may be set apart from its road by these.
 _FILLER = re.compile(r"(?:路段|段|辅路|上|的|,|门牌|沿线){1,2}$")
-_CLAUSE = re.compile(r"[,.。!!??:;\"“”'()]+")
-_PLACELIKE = re.compile(rf"(?:{PLACE_END}|{ROAD_END})|\d号")
+_CLAUSE = re.compile(r"[,.。!!??:;\"“”']+")
+_PLACELIKE = re.compile(
+    rf"(?:{PLACE_END}|{ROAD_END})|\d号|[镇乡]|街道|在|位于|门口|附近|旁边|隔壁|对面|经过|路过|这里|那里|这边|那边|呢度|嗰|投诉|反映|地点|地址"
+)
 
 
 @dataclass(slots=True)
@@ -68,7 +70,9 @@ class Finder:
         #: Lengths of the names by the automaton's index; negative for roads, so that one look tells both.
         self._lengths = [-len(name.text) if name.roads else len(name.text) for name in gazetteer.ordered]
         self._likely = [
-            name for name in gazetteer.ordered if not name.outside and not name.areas and _may_be_damaged(name)
+            name
+            for name in gazetteer.ordered
+            if not name.outside and not name.areas and "(" not in name.text and _may_be_damaged(name)
         ]
         self._damaged = Damaged([name.text for name in self._likely])
         self._roots: dict[str, list[Road]] = {}
@@ -191,8 +195,12 @@ class Finder:
         # Of a long text the clauses with a word for a place come first.
         clues: list[Clue] = []
         for _, offset, clause in sorted(clauses)[:_CLAUSES]:
-            for like in self._damaged.find(clause):
-                if not _is_covered(offset + like.start, offset + like.end, hits):
+            # Brackets tell nothing: names are looked for without them.
+            places = [at for at, letter in enumerate(clause) if letter not in "()"]
+            bare = clause if len(places) == len(clause) else "".join(clause[at] for at in places)
+            for found in self._damaged.find(bare):
+                like = replace(found, start=places[found.start], end=places[found.end - 1] + 1)
+                if not _is_covered(offset + like.start, offset + like.end, hits, len(self._likely[like.index].text)):
                     clues += self._resembling(clause, offset, like)
         return clues[:MOST]
 
@@ -321,7 +329,7 @@ def _may_be_damaged(name: Name) -> bool:
     """Return whether a name is telling enough to be looked for among misspellings."""
     if name.roads:
         return len(name.text) >= 3
-    return name.distinct >= 0.5 and (len(name.text) >= 5 or (name.fixed and len(name.text) >= 3))
+    return name.distinct >= 0.5 and (len(name.text) >= 4 or (name.fixed and len(name.text) >= 3))
 
 
 def _detail_of(road: str, number: int, estimate: Estimate) -> dict[str, Any]:
@@ -333,9 +341,11 @@ def _detail_of(road: str, number: int, estimate: Estimate) -> dict[str, Any]:
     return detail
 
 
-def _is_covered(start: int, end: int, hits: Hits) -> bool:
+def _is_covered(start: int, end: int, hits: Hits, length: int) -> bool:
     """Return whether an exact name covers a stretch about as well, so that it was not written wrongly."""
     for first, last, name in hits.names:
-        if name.distinct >= 0.3 and min(end, last) - max(start, first) >= 0.6 * (end - start):
+        # A name longer by three is told by more than the exact one within it.
+        longer = length >= len(name.text) + 3 and start <= first and last <= end
+        if not longer and name.distinct >= 0.3 and min(end, last) - max(start, first) >= 0.6 * (end - start):
             return True
-    return any(first < end and start < last for first, last, _ in hits.areas)
+    return any(min(end, last) - max(start, first) >= 0.6 * (end - start) for first, last, _ in hits.areas)

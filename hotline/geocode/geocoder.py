@@ -21,8 +21,8 @@ LEAST = 0.3
 _LEAST_BY_ROAD = 0.15
 #: An exact house number outweighs roads of the same name that only might have it.
 _EXACT_WEIGHT = 4.0
-#: Above this no damaged names are looked for.
-_ENOUGH = 0.4
+#: Above this no damaged names are looked for: a name may be a part of a longer one, an address is more by itself.
+_ENOUGH, _ENOUGH_BY_ROAD = 0.6, 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
 _SURE_ABROAD = 0.62
 #: Two clues nearer than this, in metres, speak of the same place; further than the second, of two places.
@@ -81,13 +81,14 @@ class Geocoder:
         if clues:
             self._hear_areas(clues, hits)
             clues = _support(clues, written)
-        if (ours or not foreign) and (not clues or clues[0].confidence < _ENOUGH):
+        if (ours or not foreign) and (not clues or clues[0].confidence < _enough(clues[0])):
             more = finder.similar(written, hits)
             if "号" in written:
                 more += finder.unknown_roads(written, hits)
             if more:
                 self._hear_areas(more, hits)
                 _doubt_strangers(more, clues)
+                _doubt_parts(clues, more)
                 clues = _support(clues + more, written)
         if foreign and not ours and not _is_sure_abroad(clues):
             return Answer("outside", (), "elsewhere_named", {"name": foreign[0]})
@@ -199,6 +200,10 @@ def _least(clue: Clue) -> float:
     return _LEAST_BY_ROAD if written_out else LEAST
 
 
+def _enough(clue: Clue) -> float:
+    return _ENOUGH_BY_ROAD if clue.kind in ("address", "junction") else _ENOUGH
+
+
 def _share(clues: list[Clue]) -> None:
     """Divide the confidence of readings of one stretch among the places it may mean, by how likely each is."""
     by_span: dict[tuple[int, int], list[Clue]] = {}
@@ -227,6 +232,15 @@ def _doubt_strangers(guesses: list[Clue], clues: list[Clue]) -> None:
         for clue in addresses:
             if math.hypot(guess.x - clue.x, guess.y - clue.y) > _OTHER_M + clue.radius:
                 guess.confidence *= 0.4
+                break
+
+
+def _doubt_parts(clues: list[Clue], guesses: list[Clue]) -> None:
+    """Lower the confidence of exact names that are a part of a longer name written wrongly."""
+    for clue in clues:
+        for guess in guesses:
+            if guess.start <= clue.start and clue.end <= guess.end and guess.end - guess.start > clue.end - clue.start:
+                clue.confidence *= 0.6
                 break
 
 
