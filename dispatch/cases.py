@@ -225,11 +225,14 @@ def _tell_merged(
     """
     # The acting person may not be allowed to see the cases of other callers.
     with acting_as(session, system(book.district, "merge")):
-        for (key,) in ask(session, MERGED_INTO, (book.district, main)):
+        callers = ask(session, MERGED_INTO, (book.district, main))
+        for (key,) in callers:
             caller = locked(session, book.district, key)
             if caller.merged_into == main:
                 act(session, book, key, action, expected_version=caller.version, at=at, fields=fields)
-    pin_case(session, main)
+    if callers:
+        # Each action on a caller pinned that one.
+        pin_case(session, main)
 
 
 def _permit(look: Look, step: Step) -> None:
