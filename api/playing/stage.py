@@ -253,14 +253,17 @@ class Stage:
         return next((code for code in asked if code and code not in gone), case.unit_code or self._home(case))
 
     def _others(self, scene: _Scene) -> list[str]:
-        """Return departments that have nothing to do with the case yet, in an order of their own."""
-        shares = {share.unit_code for share in self._shares(scene) if share.state in ACTIVE}
-        left = [code for code in self.departments if code not in self._gone(scene) | shares | {self._home(scene.case)}]
+        """Return units that have nothing to do with the case yet: departments in any order, town and centre last."""
+        case = scene.case
+        busy = {share.unit_code for share in self._shares(scene) if share.state in ACTIVE}
+        busy |= self._gone(scene) | {self._home(case)}
+        left = [code for code in self.departments if code not in busy]
         asked = scene.chance.sample(left, len(left))
         # The department that the demo's unit signs in for assists more often than others.
         if self.departments[0] in left and scene.chance.random() < _ASSISTS:
             asked.sort(key=lambda code: code != self.departments[0])
-        return asked or self.departments
+        last = (self._town(case), unit_of_level(self.book, "centre", "") or "")
+        return [*asked, *(code for code in last if code and code not in busy)] or self.departments
 
     def _holder(self, scene: _Scene, script: Script) -> str:
         """Return the department that holds the information asked for, by the words of its name."""
