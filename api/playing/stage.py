@@ -301,7 +301,12 @@ class Stage:
             "holder": lambda: self._holder(scene, script),
             "main": lambda: scene.main.number,
             "return": lambda: dict(scene.chance.choice(script.rest["returns"])),
-            "form": lambda: closing_form(self.book, case.kind, scene.chance, answers=script.words["answer"]),
+            "form": lambda: closing_form(
+                self.book,
+                case.kind,
+                scene.chance,
+                answers=script.words["told" if case.kind == "enquiry" else "answer"],
+            ),
             "good": lambda: scene.chance.choice("3445555"),
             "service": lambda: scene.chance.choice(("110", "119", "120")),
             "between": lambda: self._between(scene).isoformat(),
