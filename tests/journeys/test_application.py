@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
 from api.wording import CHINA
@@ -18,6 +18,7 @@ from dispatch.items.application_models import Survey
 from dispatch.models import Case
 from tests import tiny
 from tests.builders import program
+from tests.journeys.applying import press, step
 from tests.journeys.test_citizen_to_rated import PHONE, Sit, beside, faults, sit
 from tests.web import counters
 
@@ -35,24 +36,6 @@ def items(district: tiny.Tiny) -> None:
 def shoot(page: Page, name: str) -> None:
     if SHOTS:
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
-
-
-def step(page: Page, action: str) -> Locator:
-    """Open the form of a step and return it."""
-    found = page.locator(f'details.step[data-action="{action}"]')
-    expect(found).to_have_count(1)
-    for outer in page.locator("details.rare").all():
-        if outer.get_attribute("open") is None and outer.locator(found).count():
-            outer.locator("summary").first.click()
-    if found.get_attribute("open") is None:
-        found.locator("summary").first.click()
-    return found
-
-
-def press(form: Locator) -> None:
-    """Press the button of a form and wait for what it leads to."""
-    with form.page.expect_navigation():
-        form.locator("form > button, form .effects ~ button").last.click()
 
 
 def apply_online(citizen: Page, tmp_path: Path) -> tuple[str, str]:
