@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import app, console, errors
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
+    from hotline.learning import Version
     from hotline.train import Report
 
 
@@ -47,6 +48,54 @@ def _figures(report: "Report", title: str) -> None:
         f"right there {report.accuracy_answered:.1%}; calibration error {report.calibration_error:.3f}; "
         f"model {report.model}"
     )
+
+
+@app.command()
+def learn(
+    *,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Let the model before the present one answer.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Only show the models and their figures.")] = False,
+) -> None:
+    """Learn categories from what operators corrected; a new model answers only where it is better on kept cases."""
+    from api import wiring
+    from api.worker import learn_in
+    from core.actor import system
+    from core.db import snapshot, transaction
+    from hotline import learning
+
+    code = wiring.district()
+    if rollback:
+        with transaction(system(code, "learning")) as session:
+            name = learning.rollback(session, code, at=wiring.now(), by="command line")
+        console.print(f"{name or 'The model of the installation'} answers again.", markup=False)
+    elif not show:
+        made = learn_in(code)
+        if made is None:
+            raise Conflict("Somebody is learning already; see the background jobs.")
+        console.print(f"{made.verdict}: {made.lessons:,} lessons, {made.kept:,} kept cases", markup=False)
+    with snapshot(system(code, "learning")) as session:
+        _models(learning.versions(session, code))
+
+
+def _models(versions: "list[Version]") -> None:
+    from rich.table import Table
+
+    table = Table("model", "made", "lessons", "kept", "right", "before", "gained", "lost", "chance", "", title="models")
+    for one in versions:
+        figures = one.figures
+        table.add_row(
+            one.name,
+            f"{one.made_at:%Y-%m-%d %H:%M}",
+            f"{one.lessons:,}",
+            f"{figures['kept']:,}",
+            f"{figures['candidate']:.3f}",
+            f"{figures['present']:.3f}",
+            str(figures["gained"]),
+            str(figures["lost"]),
+            f"{figures['chance']:.3f}",
+            "in use" if one.in_use else one.verdict,
+        )
+    console.print(table)
 
 
 @app.command()

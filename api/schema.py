@@ -25,6 +25,7 @@ _MODELS = (
     "dispatch.anchors",
     "dispatch.jobs",
     "hotline.models",
+    "hotline.learning",
     "hotline.telephone.models",
     "hotline.hot_matters",
 )

@@ -26,8 +26,7 @@ from dispatch.outbox import Notifier
 from dispatch.rulebook import Rulebook, read_rulebook, revision
 from grid.locator import load_locator
 from grid.models import District
-from hotline.categories import CategoryTree, Node
-from hotline.classify import Classifier
+from hotline import learning
 from hotline.gazetteer import load_gazetteer
 from hotline.geocode import Geocoder
 from hotline.intake import Intake
@@ -136,11 +135,11 @@ def _make_intake(code: str) -> tuple[int, Intake]:
             )
         }
         twins = _recall_twins(session, book)
-    tree = CategoryTree(Node(node.code, node.name, node.parent or "") for node in book.categories.values())
+        kinds = learning.present(session, code, own=model_file(), tree=learning.tree_of(book))
     made = Intake(
         book,
         places=Geocoder(gazetteer),
-        kinds=Classifier.load(model_file(), tree=tree),
+        kinds=kinds,
         cells=cells,
         twins=twins,
         towns=towns,
@@ -186,6 +185,12 @@ def trained_model() -> Path:
 def model_file() -> Path | None:
     """Return the trained classifier, or None where the shipped one has to do."""
     return trained_model() if trained_model().exists() else None
+
+
+def labelled_messages() -> Path | None:
+    """Return the district's labelled messages, which every training begins with, or None where there are none."""
+    given = settings().data / "complaints" / "labelled_tokens_train.csv"
+    return given if given.exists() else None
 
 
 @cache

@@ -11,17 +11,20 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
 from api import wiring
 from core.actor import system
 from core.db import forget_engines, transaction
-from core.errors import Unavailable
+from core.errors import Unavailable, WanggeError
 from core.settings import settings
 from dispatch import anchors, outbox, tallies
+from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
+from hotline import learning
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ _log = logging.getLogger(__name__)
 _RELAY_S, _SWEEP_S, _JOBS_S, _NIGHTLY_S = 1.0, 10.0, 3.0, 24 * 3600.0
 #: Delivered messages are kept this long for who asks what was sent.
 _KEEP_OUTBOX = timedelta(days=30)
+#: Training takes a minute or two; one that takes longer than this hangs, and its job may be taken over.
+_LEARN_S = 3600
 #: One task works at most this long, then leaves the rest to the next tick.
 _SLICE_S = 20.0
 
@@ -49,6 +54,7 @@ app.conf.update(
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
+        "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
     },
 )
 
@@ -113,6 +119,34 @@ def nightly() -> None:
         anchors.make_missing(code, at=wiring.now())
         while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
             pass
+
+
+@app.task(name="wangge.learn", time_limit=_LEARN_S, soft_time_limit=_LEARN_S - 60)  # type: ignore[untyped-decorator]
+def learn() -> None:
+    """Learn from what operators corrected, in every district, and take a model into use where it is better."""
+    for code in wiring.districts():
+        learn_in(code)
+
+
+def learn_in(code: str) -> learning.Made | None:
+    """Train one candidate for a district, shown among the background jobs; None when somebody is at it already."""
+    keeper = system(code, "learning")
+    with transaction(keeper) as session:
+        jobs_of.queue(session, "learn", at=wiring.now(), why={"nightly": True})
+    with transaction(keeper) as session:
+        job = jobs_of.begin(session, "learn", at=wiring.now(), stale=timedelta(seconds=_LEARN_S))
+    if job is None:
+        return None
+    made, error = None, None
+    try:
+        made = learning.learn(code, at=wiring.now(), labelled=wiring.labelled_messages(), own=wiring.model_file())
+    except WanggeError as caught:
+        _log.warning("nothing was learnt in %s: %s", code, caught)
+        error = caught
+    with transaction(keeper) as session:
+        chosen = made is not None and made.verdict == "better"
+        jobs_of.end(session, job, at=wiring.now(), moved=int(chosen), error=error)
+    return made
 
 
 class _Bell:

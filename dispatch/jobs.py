@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.db import actor_of
-from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from core.ids import new_id
 from dispatch.models import Job
 from dispatch.recompute import recompute, running
@@ -24,7 +24,7 @@ from dispatch.rulebook import Rulebook, read_rulebook, revision
 from dispatch.words import N_
 
 #: Kind of job → what it does, for people.
-KINDS: Mapping[str, str] = {"recompute": N_("Reckon deadlines anew")}
+KINDS: Mapping[str, str] = {"recompute": N_("Reckon deadlines anew"), "learn": N_("Learn from corrections")}
 #: State → word for people.
 STATES: Mapping[str, str] = {
     "queued": N_("Queued"),
@@ -47,7 +47,7 @@ _QUEUE = text(
 )
 _CLAIM = (
     select(Job)
-    .where(Job.state.in_(("queued", "running")))
+    .where(Job.state.in_(("queued", "running")), Job.kind == "recompute")
     .order_by(Job.created_at, Job.id)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -142,6 +142,35 @@ def work(session: Session, book: Rulebook, *, at: datetime, size: int = 2000) ->
         job.cursor = str(done.cursor)
     session.flush()
     return _progress(job)
+
+
+def begin(session: Session, kind: str, *, at: datetime, stale: timedelta) -> uuid.UUID | None:
+    """Take a job that is done in one piece outside of transactions, and return its id; None when somebody is at it.
+
+    One that has run for `stale` belongs to a worker that died, and is taken over. Writes; caller commits.
+    """
+    job = session.scalar(
+        select(Job)
+        .where(Job.district_code == _keeper(session).district, Job.kind == kind)
+        .where((Job.state == "queued") | ((Job.state == "running") & (Job.started_at < at - stale)))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if job is None:
+        return None
+    job.state, job.started_at = "running", at
+    session.flush()
+    return job.id
+
+
+def end(session: Session, job_id: uuid.UUID, *, at: datetime, moved: int = 0, error: WanggeError | None = None) -> None:
+    """Close a job that `begin` took; one that was cancelled meanwhile stays so. Writes; caller commits."""
+    job = session.scalar(select(Job).where(Job.id == job_id, Job.district_code == _keeper(session).district))
+    if job is None or job.finished_at is not None:
+        return
+    job.state, job.finished_at, job.moved = "failed" if error else "done", at, moved
+    job.error = {"message": error.message, "params": dict(error.params)} if error else None
+    session.flush()
 
 
 def cancel(session: Session, job_id: uuid.UUID, *, at: datetime) -> Progress:

@@ -1,14 +1,15 @@
 """The district's category tree as the classifier sees it: names, codes and words; knows nothing of probabilities.
 
-The model answers with a level-1 name. A deeper level is given only when its name, or a word that clerks use for it
-(`sentences/hints.tsv`), stands in the text: a wrong third level is worse than none.
+The model answers with a level-1 name. A deeper level is given only when its name, a word that clerks use for it
+(`sentences/hints.tsv`), or words that confirmed cases taught for its code stand in the text: a wrong third level is
+worse than none.
 """
 
 import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,14 @@ import rjieba
 _SHARE: Final = 0.5
 #: Words of names that say nothing by themselves.
 _HOLLOW: Final = frozenset(("其他", "其它", "管理", "工作", "问题", "监管", "事务", "服务", "建设", "处理", "政策"))
+#: What words taught by confirmed cases must weigh together, in logarithms of odds, before they name a code.
+_TAUGHT: Final = 2.5
+#: Confirmed cases of a code, and of those with a word, before either is heeded; words kept for one code.
+_FEWEST, _FEWEST_WITH, _MOST_WORDS = 5, 3, 24
+#: Logarithm of the odds from which a word tells a code from the others of its level-1 name: three to one.
+_TELLS: Final = 1.1
+#: Characters of a text that teach.
+_READ: Final = 2000
 _HINTS: Final = Path(__file__).parent / "sentences" / "hints.tsv"
 _SPLIT: Final = re.compile(r"[、/，,\s()（）]+")
 
@@ -59,9 +68,14 @@ def _hints() -> dict[str, tuple[str, ...]]:
 class CategoryTree:
     """A tree of categories, ready to be asked for the deepest name that a text speaks of."""
 
-    def __init__(self, nodes: Iterable[Node]) -> None:
-        """Index the nodes; order does not matter, a parent that is missing makes its children unreachable."""
+    def __init__(self, nodes: Iterable[Node], *, learnt: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        """Index the nodes; order does not matter, a parent that is missing makes its children unreachable.
+
+        learnt: code → word → logarithm of odds, as `learn` returns it.
+        """
         known = list(nodes)
+        self._nodes = {node.code: node for node in known}
+        self._learnt = dict(learnt or {})
         self._children: dict[str, list[Node]] = {}
         for node in known:
             self._children.setdefault(node.parent, []).append(node)
@@ -72,6 +86,42 @@ class CategoryTree:
             code: {word: math.log(1 + len(known) / frequency[word]) for word in of_node}
             for code, of_node in words.items()
         }
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """The names of the first level."""
+        return frozenset(self._roots)
+
+    def taught(self, learnt: Mapping[str, Mapping[str, float]]) -> "CategoryTree":
+        """Return a tree that heeds these words too, and no other taught ones; codes that it lacks are ignored."""
+        return CategoryTree(self._nodes.values(), learnt=learnt)
+
+    def path(self, code: str) -> tuple[Node, ...]:
+        """Return the nodes from the first level down to a code; empty for an unknown one."""
+        found: list[Node] = []
+        while code in self._nodes and len(found) < len(self._nodes):
+            found.append(self._nodes[code])
+            code = self._nodes[code].parent
+        return tuple(reversed(found))
+
+    def learn(self, lessons: Iterable[tuple[str, str]]) -> dict[str, dict[str, float]]:
+        """Return the words that tell each deeper code from the others below its level-1 name.
+
+        lessons: (text, code) of confirmed cases. A code with fewer than five lessons teaches nothing.
+        """
+        of_root: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {}
+        for text, code in lessons:
+            if path := self.path(code):
+                words = frozenset(word for word in rjieba.cut(text[:_READ]) if len(word) > 1 and word not in _HOLLOW)
+                of_root.setdefault(path[0].code, []).append((words, frozenset(node.code for node in path[1:])))
+        made: dict[str, dict[str, float]] = {}
+        for known in of_root.values():
+            every = Counter(word for words, _ in known for word in words)
+            for code in frozenset().union(*(codes for _, codes in known)):
+                with_code = [words for words, codes in known if code in codes]
+                if len(with_code) >= _FEWEST and (told := _telling(with_code, every, len(known))):
+                    made[code] = told
+        return made
 
     @staticmethod
     def _words(name: str) -> frozenset[str]:
@@ -99,7 +149,23 @@ class CategoryTree:
     def _match(self, node: Node, text: str) -> float:
         if any(word in text for word in _hints().get(node.name, ())):
             return 1.5
+        learnt = self._learnt.get(node.code)
+        if learnt and sum(weight for word, weight in learnt.items() if word in text) >= _TAUGHT:
+            return 1.5
         weights = self._weights[node.code]
         total = sum(weights.values())
         share = sum(weight for word, weight in weights.items() if word in text) / total if total else 0.0
         return share if share >= _SHARE else 0.0
+
+
+def _telling(with_code: Sequence[frozenset[str]], every: Mapping[str, int], total: int) -> dict[str, float]:
+    """Return word → logarithm of its odds in messages of a code against the others, the heaviest first."""
+    counted = Counter(word for words in with_code for word in words)
+    size, rest = len(with_code), total - len(with_code)
+    odds = {
+        word: math.log((n + 0.5) / (size + 1)) - math.log((every[word] - n + 0.5) / (rest + 1))
+        for word, n in counted.items()
+        if n >= _FEWEST_WITH
+    }
+    best = sorted((word for word in odds if odds[word] >= _TELLS), key=lambda word: (-odds[word], word))
+    return {word: round(odds[word], 2) for word in best[:_MOST_WORDS]}

@@ -13,6 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain
 from operator import add
 from pathlib import Path
@@ -99,7 +100,8 @@ class Classifier:
         meta = json.loads(arrays["meta"].tobytes())
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.version: str = str(meta["version"])
-        self.tree = tree
+        #: Beside names and hints, the tree heeds words that confirmed cases taught.
+        self.tree = tree.taught(meta.get("deeper", {})) if tree else None
         self._temperature = float(meta["temperature"])
         self._bias = arrays["bias"].astype(np.float32)
         self._weights = arrays["weights"].astype(np.float32)
@@ -126,19 +128,22 @@ class Classifier:
         self._tf = (1 + np.log(np.arange(1, REACH + 2))).astype(np.float32)
 
     @classmethod
-    def load(cls, path: Path | None = None, *, tree: CategoryTree | None = None) -> "Classifier":
-        """Load a model file, the shipped one where none is given.
+    def load(
+        cls, path: Path | None = None, *, tree: CategoryTree | None = None, learnt: bytes | None = None
+    ) -> "Classifier":
+        """Load a model file, the shipped one where none is given; `learnt`, a file's bytes, goes before it.
 
-        A missing or damaged file is logged as a warning and the shipped model answers instead.
+        A missing or damaged file is logged as a warning and the next one answers instead, at last the shipped model.
         Raises Unavailable when the shipped one is damaged too.
         """
-        for candidate in (path, SHIPPED):
+        for candidate in (BytesIO(learnt) if learnt else None, path, SHIPPED):
             if candidate is None:
                 continue
             try:
                 return cls(read_model(candidate), tree=tree)
             except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-                _log.warning("model file %s cannot be used: %s", candidate, error)
+                name = candidate if isinstance(candidate, Path) else "of the database"
+                _log.warning("model file %s cannot be used: %s", name, error)
         raise Unavailable("The classifier's model is damaged; install the program again or run `wangge train`.")
 
     def classify(self, text: str) -> Classification:
@@ -217,10 +222,12 @@ class Classifier:
         return tuple(words)
 
 
-def read_model(path: Path) -> dict[str, NDArray[Any]]:
+def read_model(path: Path | BytesIO) -> dict[str, NDArray[Any]]:
     """Return the arrays of a model file; never unpickles. Raises OSError, ValueError, KeyError or BadZipFile."""
     with zipfile.ZipFile(path) as packed:
         if sum(member.file_size for member in packed.infolist()) > _MAX_BYTES:
             raise ValueError("the file unpacks to more than a model may")
+    if isinstance(path, BytesIO):
+        path.seek(0)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in ("meta", "weights", "bias", "idf", "vocabulary")}

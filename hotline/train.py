@@ -1,7 +1,8 @@
 """How the classifier's model is made and measured; knows files of texts, nothing of cases.
 
-Two sources: the project's own sentence frames in `sentences/` (always), and a file of a district's labelled messages
-(optional: columns `tokens` or `text`, and `level1`). The shipped model is made from the frames alone.
+Three sources: the project's own sentence frames in `sentences/` (always), a file of a district's labelled messages
+(optional: columns `tokens` or `text`, and `level1`), and lessons: texts whose category a person has confirmed
+(`hotline.learning`). The shipped model is made from the frames alone.
 """
 
 import csv
@@ -11,7 +12,7 @@ import random
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +34,9 @@ _STRANGER: Final = 2.4
 _MIN_BODY, _MIN_OPENING = 3, 2
 #: Inverse strength of regularisation of the linear support vector machine.
 _C: Final = 1.0
+#: How far an n-gram's value is scaled by how unevenly it is spread between a class and the rest, 0 to 1 (Wang and
+#: Manning 2012, "Baselines and Bigrams"). Macro-F1 on folds of the given training file: 0.926 without, 0.931 with.
+_SPREAD: Final = 0.5
 _FOLDS: Final = 3
 #: n-grams that stay in the vocabulary. Fewer are better as well as quicker: the rare ones learn the training file.
 _KEPT: Final = 80_000
@@ -140,19 +144,31 @@ def read_labelled(path: Path) -> tuple[list[str], list[str]]:
     return texts, classes
 
 
-def train(train_csv: Path | None, out: Path) -> Report:
+def train(
+    train_csv: Path | None,
+    out: Path,
+    *,
+    lessons: Sequence[tuple[str, str]] = (),
+    roots: frozenset[str] = frozenset(),
+    deeper: Mapping[str, Mapping[str, float]] | None = None,
+) -> Report:
     """Train a model, write it to `out` in one step, and return how it fared on folds it had not seen.
 
-    train_csv: labelled messages of a district, or None for the own sentences alone. Takes about half a minute for
-    8,000 messages on one core. A card with the figures is written beside it (`.json`). A process that loads `out`
-    meanwhile sees the old model or the new one, never half of one.
+    train_csv: labelled messages of a district, or None for the own sentences alone. lessons: (text, level-1 name) that
+    a person confirmed. roots: level-1 names of the district's tree; sentences and messages of other names are left
+    out, all names stay where it is empty. deeper: words for deeper codes (`CategoryTree.taught`), kept with the model.
+    Takes about half a minute for 8,000 messages on one core. A card with the figures is written beside it (`.json`). A
+    process that loads `out` meanwhile sees the old model or the new one, never half of one.
     Raises Invalid for a file without labelled rows, or with fewer than two classes.
     """
-    texts, classes = own_sentences(_BESIDE if train_csv else _ALONE)
+    copies = _BESIDE if train_csv or lessons else _ALONE
+    texts, classes = _only(roots, *own_sentences(copies))
     theirs = len(texts)
     if train_csv:
-        more, labels = read_labelled(train_csv)
+        more, labels = _only(roots, *read_labelled(train_csv))
         texts, classes = texts + more, classes + labels
+    texts += [text for text, _ in lessons]
+    classes += [name for _, name in lessons]
     names = sorted(set(classes))
     if len(names) < 2:
         raise Invalid("A model needs at least two categories to tell apart.")
@@ -160,9 +176,10 @@ def train(train_csv: Path | None, out: Path) -> Report:
     features = _Features(cleaned)
     matrix = features.matrix(cleaned)
     truth = np.array([names.index(name) for name in classes])
-    scores = _out_of_fold(matrix, truth, features.idf, copies=_BESIDE if train_csv else _ALONE, own=theirs)
-    judged = slice(theirs, None) if train_csv else slice(None)
-    temperature = _temperature(scores[judged], truth[judged]) * (1.0 if train_csv else _STRANGER)
+    scores = _out_of_fold(matrix, truth, features.idf, copies=copies, own=theirs)
+    alone = theirs == len(texts)
+    judged = slice(None) if alone else slice(theirs, None)
+    temperature = _temperature(scores[judged], truth[judged]) * (_STRANGER if alone else 1.0)
     kept = _telling(matrix, truth, features.idf)
     features.keep(kept)
     weights, bias = _fit(features.matrix(cleaned), truth)
@@ -171,14 +188,22 @@ def train(train_csv: Path | None, out: Path) -> Report:
         "temperature": temperature,
         "body": features.body_size,
         "sentences": theirs,
-        "messages": len(texts) - theirs,
+        "messages": len(texts) - theirs - len(lessons),
+        "lessons": len(lessons),
+        "deeper": deeper or {},
     }
     meta["version"] = _version(meta, weights)
     _write(out, meta=meta, weights=weights, bias=bias, features=features)
     made = report(_softmax(scores[judged] / temperature), truth[judged], names=names, version=str(meta["version"]))
-    card = {**meta, "cross_validated": made.as_dict()}
+    card = {name: value for name, value in meta.items() if name != "deeper"} | {"cross_validated": made.as_dict()}
     out.with_suffix(".json").write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return made
+
+
+def _only(roots: frozenset[str], texts: list[str], classes: list[str]) -> tuple[list[str], list[str]]:
+    """Return what is of the given classes; everything where none is given."""
+    kept = [(text, name) for text, name in zip(texts, classes, strict=True) if not roots or name in roots]
+    return [text for text, _ in kept], [name for _, name in kept]
 
 
 def evaluate(model: Classifier | Path, dev_csv: Path) -> Report:
@@ -278,13 +303,26 @@ class _Features:
 
 
 def _fit(matrix: Any, truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return weights (vocabulary, k) and bias (k,) of one-against-rest linear support vector machines."""
+    """Return weights (vocabulary, k) and bias (k,) of one-against-rest linear support vector machines.
+
+    Each sees its n-grams scaled by how unevenly they are spread between its class and the rest; the scale is
+    multiplied into the weights, so that a model knows nothing of it.
+    """
+    from scipy.sparse import diags
     from sklearn.svm import LinearSVC  # imported late: two seconds that only training pays
 
-    model = LinearSVC(C=_C, random_state=0).fit(matrix, truth)
-    weights, bias = model.coef_.T, model.intercept_
-    if weights.shape[1] == 1:
-        weights, bias = np.hstack([-weights, weights]), np.array([-bias[0], bias[0]])
+    seen = matrix.copy()
+    seen.data[:] = 1
+    every = np.asarray(seen.sum(axis=0), dtype=np.float64).ravel()
+    weights, bias = np.zeros((matrix.shape[1], int(truth.max()) + 1)), np.zeros(int(truth.max()) + 1)
+    for one in np.unique(truth):
+        mine = np.asarray(seen[truth == one].sum(axis=0), dtype=np.float64).ravel()
+        odds = np.log((mine + 1) / (mine + 1).sum()) - np.log((every - mine + 1) / (every - mine + 1).sum())
+        scale = (1 - _SPREAD) + _SPREAD * np.abs(odds) / max(float(np.abs(odds).mean()), 1e-9)
+        model = LinearSVC(C=_C, class_weight="balanced", max_iter=20_000, random_state=0).fit(
+            matrix @ diags(scale), truth == one
+        )
+        weights[:, one], bias[one] = model.coef_[0] * scale, model.intercept_[0]
     return weights, bias
 
 
@@ -292,7 +330,9 @@ def _telling(matrix: Any, truth: NDArray[Any], idf: NDArray[Any]) -> NDArray[Any
     """Return the columns, ascending, of the n-grams that move scores most: heavy, rare enough to tell, yet seen."""
     if matrix.shape[1] <= _KEPT:
         return np.arange(matrix.shape[1])
-    weights, _ = _fit(matrix, truth)
+    from sklearn.svm import LinearSVC
+
+    weights = LinearSVC(C=_C, random_state=0).fit(matrix, truth).coef_.T
     seen = np.bincount(matrix.indices, minlength=matrix.shape[1])
     return np.sort(np.argsort(-np.abs(weights).max(axis=1) * idf * np.sqrt(seen))[:_KEPT])
 
@@ -312,7 +352,7 @@ def _out_of_fold(matrix: Any, truth: NDArray[Any], idf: NDArray[Any], *, copies:
         weights, bias = _fit(matrix[fold != k][:, kept], truth[fold != k])
         seen = np.unique(truth[fold != k])
         part = np.full((int((fold == k).sum()), scores.shape[1]), -1e3)
-        part[:, seen] = matrix[fold == k][:, kept] @ weights + bias
+        part[:, seen] = (matrix[fold == k][:, kept] @ weights + bias)[:, seen]
         scores[fold == k] = part
     return scores
 
