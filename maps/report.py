@@ -7,7 +7,7 @@ escaped in one place, `_card`.
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from hashlib import sha256
@@ -79,6 +79,8 @@ class Words:
     ended: str
     source: str
     kinds: Mapping[str, str]
+    #: Blots personal numbers out of what residents wrote: this map is printed and passed on.
+    masked: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ SELECT round(ST_Y(k.geom)::numeric, 3)::float8 AS lat, round(ST_X(k.geom)::numer
 FROM cases k WHERE {_WHERE_CASES} AND k.geom IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT :most
 """)  # noqa: S608  made of this module's constants
 _MARKERS = text(f"""
-SELECT k.number, k.open, coalesce(nullif(k.title, ''), left(k.text, 60)) AS title, k.place_name, c.name AS category,
+SELECT k.number, k.open, coalesce(nullif(k.title, ''), left(k.text, 100)) AS title, k.place_name, c.name AS category,
        greatest(k.warned, (k.due_at <= :at)::int * 3) AS colour, ST_Y(k.geom) AS lat, ST_X(k.geom) AS lng
 FROM cases k LEFT JOIN category c ON c.district_code = :d AND c.code = k.category_code
 WHERE {_WHERE_CASES} AND k.geom IS NOT NULL ORDER BY k.received_at DESC, k.number LIMIT :most
@@ -379,7 +381,13 @@ def _clusters(cases: Sequence[Any], words: Words) -> Any:
             row.lat,
             row.lng,
             ("fine", "half", "near", "over")[row.colour] if row.open else "ended",
-            _card(f"{row.number} · {words.open if row.open else words.ended}", row.title, row.place_name, row.category),
+            _card(
+                f"{row.number} · {words.open if row.open else words.ended}",
+                # Blotted before it is cut, or half a number would be no number any more.
+                words.masked(row.title)[:60],
+                words.masked(row.place_name),
+                row.category,
+            ),
         ]
         for row in cases
     ]

@@ -22,6 +22,7 @@ from core.db import actor_of
 from core.errors import Invalid
 from core.settings import settings
 from dispatch.boxes import open_states
+from hotline.masking import mask
 from maps import outlines, report
 from maps.in_view import EVERYWHERE, Looking, in_view
 from maps.tiles import VIEWERS, WIDE, sees_whole
@@ -195,6 +196,7 @@ def _words() -> report.Words:
         ended=say("Ended"),
         source=say("Boundaries: the district's own"),
         kinds={code: say(word) for code, word in CELL_KINDS.items()},
+        masked=mask,
     )
 
 
