@@ -167,7 +167,7 @@ class Matters:
         chance, times = self.stage.chance(key), self._laid(road, key)
         text = found.rest["texts"][turn % len(found.rest["texts"])]
         spot = chance.choice(self.spots[self._town(turn)])
-        cell = spot.cell or ""
+        cell, category = spot.cell or "", self._category(text["about"])
         place = Placed(
             lng=spot.lng,
             lat=spot.lat,
@@ -192,8 +192,8 @@ class Matters:
             kind=text.get("kind", "event"),
             urgency="ordinary",
             source_id=key,
-            category_code=self._category(text["about"]),
-            category_confidence=1.0,
+            category_code=category,
+            category_confidence=1.0 if category else None,
             place=place,
             process="patrol",
         )

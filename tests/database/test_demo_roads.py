@@ -1,6 +1,7 @@
 """The demo's roads in the tiny district: everything is played through the core, once, and the log holds."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,8 @@ from rich.console import Console
 
 from api import wiring
 from api.playing import matters, script
-from api.playing.stage import Played
+from api.playing.script import Plan
+from api.playing.stage import Played, Stage
 from core.db import rows, snapshot, transaction
 from dispatch import audit, windows
 from dispatch.items import catalogue
@@ -23,6 +25,16 @@ pytestmark = pytest.mark.database
 #: Sunday 22 November 2026, 11:00 in China: nobody is in the office.
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 SEED = 7
+#: Matters of three kinds that the first run dies at.
+KILLED = (1, 110, 165)
+
+
+class Killed(Stage):
+    """Dies after a matter was opened and before it was led anywhere."""
+
+    def lead(self, cases: Sequence[uuid.UUID], plan: Plan) -> None:
+        """Die."""
+        raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +47,13 @@ def played(district: tiny.Tiny) -> Iterator[Played]:
         catalogue.load(session, read_yaml(default_files()), units=units, at=NOW, skip_bad=True)
         three.load(session, three.read_lists(three.DEFAULT))
         windows.invent_once(session, book)
-    for one in matters.Matters(wiring.intake(tiny.DISTRICT), at=NOW, seed=SEED).every()[::4]:
+    half = matters.Matters(wiring.intake(tiny.DISTRICT), at=NOW, seed=SEED)
+    for one in half.every()[::4]:
         one.play()
+    half.stage = Killed(half.book, at=NOW, seed=SEED)
+    for index in KILLED:
+        with pytest.raises(KeyboardInterrupt):
+            half.every()[index].play()
     yield play()
     wiring.forget()
 
