@@ -4,18 +4,16 @@ What is refused to everybody is walked with the other processes in `test_matrix`
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.actor import Actor, Role
+from core.actor import Actor
 from core.crypto import seal
 from core.db import _enter, snapshot
-from core.errors import Conflict, Forbidden, WanggeError
 from core.ids import new_id
 from dispatch.items.application_models import (
     Application,
@@ -34,8 +32,8 @@ from tests import tiny
 from tests.applications import AT as PUBLISHED
 from tests.applications import publish
 from tests.builders import make_case, program
+from tests.database.matrix import HOSTILE, NOW, Cell, cells, prepare, walk_guards, walk_permitted
 from tests.database.test_cases import AT
-from tests.database.test_matrix import HOSTILE, NOW, Cell, cells, prepare
 
 pytestmark = pytest.mark.database
 TABLE = [key for key in processes() if key[0] in ("service_item", "information")]
@@ -225,54 +223,18 @@ def cell(session: Session, book: Rulebook) -> Iterator[Callable[[Process, str], 
 def test_permitted_cells_lead_where_the_table_says(
     cell: Callable[[Process, str], Filed], state: str, key: tuple[str, int]
 ) -> None:
-    table = processes()[key]
-    made = cell(table, state)
-    for role in Role:
-        for step in table.offered(state, role):
-            where = f"{step.action} in {state} by {role}"
-            with made.session.begin_nested() as kept:
-                actor = made.actor(role, step)
-                ready(made, step, actor)
-                try:
-                    done = made.act(actor, step.action, made.fields(step))
-                except WanggeError as refused:
-                    raise AssertionError(f"{where}: {refused}") from refused
-                assert done.state == step.target, where
-                made.enter(program(tiny.DISTRICT))
-                running_now = made.session.execute(
-                    text("SELECT clock FROM deadline WHERE case_id = :i AND stopped_at IS NULL AND held_at IS NULL"),
-                    {"i": made.case_id},
-                ).scalars()
-                after = table.state(done.state)
-                assert bool(set(running_now) & set(table.clocks)) == after.open, where
-                kept.rollback()
-            made.enter(program(tiny.DISTRICT))
+    walk_permitted(cell(processes()[key], state), ready)
 
 
 @pytest.mark.parametrize(("state", "key"), CELLS, ids=str)
 def test_every_guard_of_a_step_is_asked_and_its_refusal_changes_nothing(
     cell: Callable[[Process, str], Filed], state: str, key: tuple[str, int]
 ) -> None:
-    table = processes()[key]
-    made = cell(table, state)
-    for step in (one for one in table.steps if one.source == state):
-        for name in step.guards:
-            with made.session.begin_nested() as kept:
-                actor = made.actor(min(step.roles), step)
-                ready(made, step, actor, without=name)
-                if name in REFUSE:
-                    REFUSE[name](made)
-                else:
-                    HOSTILE[name](made, replace(actor))
-                before = made.everything()
-                with pytest.raises((Conflict, Forbidden)) as refused:
-                    made.act(actor, step.action, made.fields(step))
-                where = f"{step.action} in {state}, {name}: {refused.value}"
-                assert "not possible there" not in str(refused.value), where
-                assert "may not do this" not in str(refused.value), where
-                assert made.everything() == before, where
-                kept.rollback()
-            made.enter(program(tiny.DISTRICT))
+    def refusing(change: Change) -> Callable[[Filed, Actor], None]:
+        return lambda filed, _actor: change(filed)
+
+    hostile = dict(HOSTILE) | {name: refusing(change) for name, change in REFUSE.items()}
+    walk_guards(cell(processes()[key], state), ready, hostile)
 
 
 def test_every_guard_of_applications_is_tried() -> None:
