@@ -12,7 +12,7 @@ from typing import Any
 from hotline.geocode.damaged import Damaged, Likeness
 from hotline.geocode.gazetteer import Gazetteer, Name
 from hotline.geocode.model import AreaEntry, Kind
-from hotline.geocode.roads import Estimate, Road, meeting
+from hotline.geocode.roads import Estimate, Road, Spot, meeting
 from hotline.geocode.writing import AFTER, BARE_NO, BEFORE, HOUSE_NO, PLACE_END, ROAD_END, root_of_road, to_number
 
 #: Clues of one kind that are kept; the rest of a long text is not looked at.
@@ -47,6 +47,12 @@ class Clue:
     community: str | None
     why: str
     detail: dict[str, Any] = field(default_factory=dict)
+    #: The course of a stretch, metres on the plane.
+    line: tuple[Spot, ...] = ()
+    #: How surely it is the place of the matter: 1 where nothing is said, less for homes and offices.
+    role: float = 1.0
+    #: The point was reckoned from other places, so that it need not agree with what is said of them.
+    moved: bool = False
 
 
 @dataclass(slots=True)
@@ -58,7 +64,8 @@ class Hits:
     areas: list[tuple[int, int, list[AreaEntry]]] = field(default_factory=list)
     #: The longest road that ends at each position.
     roads: dict[int, tuple[int, Name]] = field(default_factory=dict)
-    outside: list[str] = field(default_factory=list)
+    #: Names of places elsewhere, with where they stand.
+    outside: list[tuple[int, int, str]] = field(default_factory=list)
 
 
 class Finder:
@@ -112,7 +119,7 @@ class Finder:
             taken[start:end] = b"\1" * -negative
             name = ordered[index]
             if name.outside:
-                hits.outside.append(name.text)
+                hits.outside.append((start, end, name.text))
                 continue
             if name.areas:
                 # A shop that carries the town's name is not meant by the town's name.

@@ -22,6 +22,8 @@ _COMMON = 4_000
 _TRIED = 16
 #: What a slip costs: another letter of the same sound, of a sound taken for it, and any other.
 _LETTER, _SOUND, _OTHER = 0.15, 0.35, 0.5
+#: After a likeness better than the first, names that share less than this part of its pairs are not looked at.
+_SURELY, _LESS = 0.7, 0.6
 #: A name whose evidence is less by this than another's in the same place is not meant.
 _CLEARLY = 0.6
 #: One of these is never written for another by mistake without changing the place: 北湖一路 is not 北湖二路.
@@ -113,7 +115,16 @@ class Damaged:
         unique, place = np.unique(indices, return_inverse=True)
         share = np.bincount(place, weights=weights) / self._totals[unique]
         top = np.argpartition(-share, _TRIED)[:_TRIED] if share.size > _TRIED else np.arange(share.size)
-        found = [like for at in top if share[at] > 0.2 and (like := self._compare(int(unique[at]), heard, written))]
+        found: list[Likeness] = []
+        enough = 0.2
+        for at in top[np.argsort(-share[top], kind="stable")]:
+            if share[at] <= enough:
+                break
+            like = self._compare(int(unique[at]), heard, written)
+            if like is not None:
+                found.append(like)
+                if like.score > _SURELY:
+                    enough = max(enough, _LESS * float(share[at]))
         kept: list[Likeness] = []
         for like in sorted((like for like in found if like.score >= least), key=lambda like: -like.evidence):
             rivals = [one for one in kept if one.start < like.end and like.start < one.end]

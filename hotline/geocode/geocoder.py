@@ -14,6 +14,7 @@ from grid.locator import Locator
 from hotline.geocode.clues import MOST, Clue, Finder, Hits
 from hotline.geocode.gazetteer import Gazetteer
 from hotline.geocode.model import Answer, Match
+from hotline.geocode.relations import relate
 from hotline.geocode.writing import normalise
 
 #: Below this a guess is not given: names may be chance, a known road that is written out with a number is not.
@@ -34,11 +35,13 @@ _PIXELS = 400_000
 
 #: Names that their publisher scrambled, and provinces and cities spelt out.
 _FOREIGN = re.compile(
-    r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省[一-鿿]{2,3}市"
+    r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省(?!会)[一-鿿]{2,3}市"
     r"|[一-鿿][^超菜城门夜早集股楼本我全都上]市[一-鿿]{1,2}[^小社园业城市灾片景厂校住辖地]区(?![别域分])"
 )
-_MATTER = re.compile(r"(?:位于|地址|地点|发生|反映|投诉|举报|就在|坐落)[^,。]{0,6}$")
-_HOME = re.compile(r"(?:我住|家住|住在|居住|户籍|我是|老家|上班)[^,。]{0,6}$")
+#: Between a place elsewhere and what lies there nothing stands but names.
+_NOT_A_NAME = re.compile(r"[,.。!!??:;、()]|与|和|跟|到|去|来|的|在")
+#: How far behind the name of a place elsewhere a name or road may stand that lies there, in letters.
+_LIES_THERE = 9
 
 
 class Geocoder:
@@ -72,31 +75,53 @@ class Geocoder:
             return Answer("unlocatable", (), "empty")
         finder = self._finder
         hits = finder.scan(written)
-        foreign = hits.outside or _FOREIGN.findall(written)[:1]
-        ours = bool(hits.areas) or self._names_us(written)
+        abroad = hits.outside + self._spelt_out(written)
+        foreign = [name for _, _, name in abroad]
+        ours = bool(hits.areas) or self._names_us(written, abroad)
         clues = finder.addresses(written, hits) if hits.roads else []
         if len(hits.roads) > 1:
             clues += finder.junctions(written, hits)
         clues += finder.named(written, hits, [(clue.start, clue.end) for clue in clues])
         if clues:
             self._hear_areas(clues, hits)
-            clues = _support(clues, written)
+            _hear_abroad(clues, abroad, written)
+            clues = _support(relate(written, hits, clues, self.gazetteer))
         if (ours or not foreign) and (not clues or clues[0].confidence < _enough(clues[0])):
             more = finder.similar(written, hits)
             if "号" in written:
                 more += finder.unknown_roads(written, hits)
             if more:
                 self._hear_areas(more, hits)
+                _hear_abroad(more, abroad, written)
                 _doubt_strangers(more, clues)
                 _doubt_parts(clues, more)
-                clues = _support(clues + more, written)
+                clues = _support(clues + relate(written, hits, more, self.gazetteer))
         if foreign and not ours and not _is_sure_abroad(clues):
             return Answer("outside", (), "elsewhere_named", {"name": foreign[0]})
         return self._answer(clues, hits)
 
-    def _names_us(self, written: str) -> bool:
+    def _spelt_out(self, written: str) -> list[tuple[int, int, str]]:
+        """Return where provinces and cities elsewhere are spelt out, and what they are."""
+        ours = [name for name in (self.gazetteer.district, *self.gazetteer.cities) if name]
+        return [
+            (found.start(), found.end(), found[0])
+            for found in _FOREIGN.finditer(written)
+            if not any(name in found[0] for name in ours)
+        ]
+
+    def _names_us(self, written: str, abroad: list[tuple[int, int, str]]) -> bool:
+        """Return whether the district is named, or its city without another district of it."""
         district = self.gazetteer.district
-        return bool(district and district in written) or any(name in written for name in self.gazetteer.cities)
+        if district and district in written:
+            return True
+        heads = {start for start, _, _ in abroad}
+        for name in self.gazetteer.cities:
+            at = written.find(name)
+            while at >= 0:
+                if at + len(name) not in heads:
+                    return True
+                at = written.find(name, at + 1)
+        return False
 
     def _hear_areas(self, clues: list[Clue], hits: Hits) -> None:
         """Change the confidence of clues by the towns and communities that the text names."""
@@ -192,6 +217,7 @@ class Geocoder:
             community_code=community,
             why=clue.why,
             detail=clue.detail,
+            line=tuple((px / plane.per_lng + plane.lng, py / plane.per_lat + plane.lat) for px, py in clue.line),
         )
 
 
@@ -252,14 +278,22 @@ def _is_sure_abroad(clues: list[Clue]) -> bool:
     return best.confidence >= (LEAST if best.kind in ("address", "junction") else _SURE_ABROAD)
 
 
-def _support(clues: list[Clue], written: str) -> list[Clue]:
+def _hear_abroad(clues: list[Clue], abroad: list[tuple[int, int, str]], written: str) -> None:
+    """Lower the confidence of what is said to lie elsewhere: a road of the next district may bear a name of ours."""
+    for _, end, _ in abroad:
+        for clue in clues:
+            if 0 <= clue.start - end <= _LIES_THERE and not _NOT_A_NAME.search(written, end, clue.start):
+                clue.confidence *= 0.12
+
+
+def _support(clues: list[Clue]) -> list[Clue]:
     """Return the clues, likeliest first, after they supported and contradicted one another; near ones become one."""
     ranked = _once(sorted(clues, key=lambda clue: (-clue.confidence, clue.start)))[:MOST]
     if len(ranked) == 1:
         return ranked
     heard = []
     for clue in ranked:
-        doubt, rival = 1 - clue.confidence, 0.0
+        doubt, rival, role = 1 - clue.confidence, 0.0, 0.0
         for other in ranked:
             if other.start < clue.end and clue.start < other.end:
                 continue
@@ -267,16 +301,17 @@ def _support(clues: list[Clue], written: str) -> list[Clue]:
             if away < max(_SAME_M, min(other.radius, 1200.0)):
                 doubt *= 1 - 0.6 * other.confidence
             elif away > _OTHER_M + other.radius:
-                rival = max(rival, other.confidence)
+                rival = max(rival, other.confidence * min(1.0, other.role / clue.role))
+                if other.confidence >= LEAST:
+                    role = max(role, other.role)
         sure = (1 - doubt) * (1 - 0.35 * rival)
-        if rival:
-            before = written[max(0, clue.start - 12) : clue.start]
-            sure *= 1.15 if _MATTER.search(before) else 0.8 if _HOME.search(before) else 1.0
+        # Home, office and where somebody came from count only where nothing else is named.
+        sure *= 0.3 if role > 1.5 * clue.role else 0.8 if role > clue.role else 1.0
         heard.append(min(sure, 0.97))
     for clue, sure in zip(ranked, heard, strict=True):
         clue.confidence = sure
-    # Of clues about equally sure the tightest speaks for the spot.
-    ranked.sort(key=lambda clue: (-round(clue.confidence * 20), clue.radius))
+    # Of clues about equally sure the tightest speaks for the spot, unless it is what another was reckoned from.
+    ranked.sort(key=lambda clue: (-round(clue.confidence * 20), not clue.moved, clue.radius))
     merged: list[Clue] = []
     for clue in ranked:
         if all(math.hypot(clue.x - kept.x, clue.y - kept.y) > 200 for kept in merged):

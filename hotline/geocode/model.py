@@ -8,7 +8,7 @@ import shapely
 #: located: a place inside the district; outside: a place elsewhere is named; unlocatable: no place can be told.
 Status = Literal["located", "unlocatable", "outside"]
 #: What a match rests on; `alias` is another name for a place, or one only known from its neighbours' addresses.
-Kind = Literal["place", "address", "road", "junction", "community", "town", "alias"]
+Kind = Literal["place", "address", "road", "junction", "community", "town", "alias", "stretch"]
 
 #: Reasons, by the code that `Match.why` and `Answer.why` carry: English templates, filled from `detail`.
 WHY = {
@@ -23,6 +23,10 @@ WHY = {
     "place_similar": "{written} is written; it resembles {name}.",
     "road_similar": "{written} is written; it resembles {name}.",
     "road_named": "Only the road {road} is named.",
+    "offset_from": "{metres} m to the {way} of {name}.",
+    "between": "Between {name} and {other}.",
+    "stretch_along": "The stretch of {road} from {name} to {other}.",
+    "stretch_straight": "From {name} to {other}; the course between them is not known.",
     "junction_known": "The junction of {road} and {other} is known.",
     "junction_near": "{road} and {other} come close to each other here.",
     "community_named": "Only the community {name} is named.",

@@ -27,14 +27,14 @@ PLACE_END = (
 )
 #: Words before which a place name may begin, beside punctuation and the start.
 BEFORE = frozenset(
-    "在于是的到去从往向由至住和与跟及或、号路对经过近靠边旁离我们望求请指叫回来说有诉问看给见映报将把被因内外同述称反"
+    "在于是的到去从往向由至住和与跟及或、号路对经过近靠边旁离我们望求请指叫回来说有诉问看给见映报将把被因内外同述称反喺哋睇嚟落"
     ",.。!!??:;()【】[]“”\"'《》<>—-~…/\\"
 )
 #: Characters that may follow a place name without being part of it.
 AFTER = frozenset(
     "的在有是被把里内外前后旁边门附对侧东南西北上下中口处段这那从到至往向和与跟及或、没不无一二三四五六七八九十几每经常都又也还已正就因为"
     "看听闻见收很太真会可能需要应该希望未总半整天夜早晚昨今明年月日请给同旧新大多处只就更越去来乱排施噪污漏停断积堵坏"
-    "楼栋座期号路街巷地车出入周围近了存发业住居物开工,.。!!??:;()【】[]“”\"'《》<>—-~…/\\0123456789"
+    "楼栋座期号路街巷地车出入周围近了存发业住居物开工嗰呢隔嘅啲侧斜正背跟至由同,.。!!??:;()【】[]“”\"'《》<>—-~…/\\0123456789"
 )
 
 #: Dropped wherever they stand: spaces, marks without width, the dots within names.
