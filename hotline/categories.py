@@ -88,6 +88,11 @@ class CategoryTree:
         }
 
     @property
+    def codes(self) -> tuple[str, ...]:
+        """Every code, in the order given."""
+        return tuple(self._nodes)
+
+    @property
     def roots(self) -> frozenset[str]:
         """The names of the first level."""
         return frozenset(self._roots)
