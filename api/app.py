@@ -35,6 +35,7 @@ PAGES = (
     "api.pages.window",
     "api.pages.session",
     "api.pages.desk",
+    "api.pages.phone",
     "api.pages.unit",
     "api.pages.case",
     "api.pages.supervise",
@@ -51,6 +52,7 @@ ROUTES = (
     "api.routes.applications",
     "api.routes.items",
     "api.routes.jobs",
+    "api.routes.telephone",
     "api.routes.docs",
     "api.routes.tiles",
 )

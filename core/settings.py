@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     pool_size: int = Field(default=8, ge=1, le=100)
     #: Cookies are sent over TLS only; off for the demo on loopback.
     secure_cookies: bool = False
+    #: Keys that sign the switchboard's events, at most two of 32 characters or more, by commas; empty: none is taken.
+    telephone_keys: SecretStr = SecretStr("")
+    #: Hosts that recordings of calls may lie on, by commas, with a port where it is not 443.
+    recording_hosts: str = ""
     #: Behind PgBouncer in transaction mode prepared statements cannot be kept.
     pgbouncer: bool = False
 

@@ -40,6 +40,7 @@ NAV = (
     ("/items", i18n.N_("Services"), None),
     ("/appointments", i18n.N_("Book an appointment"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
+    ("/phone", i18n.N_("Telephone"), ("operator", "supervisor")),
     ("/window", i18n.N_("Window"), ("operator", "grid_worker")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
-from api.pages import casework, go, page
+from api.pages import casework, go, page, phone
 from api.pages.entered import Form
 from api.pages.listing import choices, chosen_code
 from core.actor import Actor, Role
@@ -54,10 +54,9 @@ class Chosen:
 
 
 @router.get("/desk/new")
-def form(request: Request, actor: Operator) -> Response:
-    """Show the empty form; its key makes a repeated submission the same case."""
-    del actor
-    return _form(request, {"key": str(new_id())})
+def form(request: Request, actor: Operator, call: str = "") -> Response:
+    """Show the empty form; its key makes a repeated submission the same case. call: the telephone call it is for."""
+    return _form(request, actor, {"key": str(new_id()), "call": call})
 
 
 @router.post("/desk/new/understand")
@@ -96,13 +95,18 @@ def take(request: Request, actor: Operator, at: Now, entered: Form) -> Response:
         report = _report(book, entered, at=at)
         if chosen is not None:
             report = replace(report, lng=chosen.lng, lat=chosen.lat, datum="CGCS2000")
+        call = phone.written_call(entered.get("call", ""))
+        told = phone.bound(actor, call, key=entered.get("key", "")[:64])
+        if told is not None:
+            report = replace(report, source_id=told[0], phone=report.phone or told[1])
         receipt = wiring.intake().receive(report, actor=actor, at=at)
+        phone.link(actor, call, receipt.case_id)
     except Invalid as error:
-        return _form(request, entered, status=status_of(error), problem=sentence(error), field=error.field or "")
+        return _form(request, actor, entered, status=status_of(error), problem=sentence(error), field=error.field or "")
     if chosen is not None and not receipt.repeated:
         _confirm(book, actor, receipt.case_id, chosen, at=at)
     if entered.get("then") == "another":
-        return _form(request, {"key": str(new_id())}, receipt=receipt)
+        return _form(request, actor, {"key": str(new_id())}, receipt=receipt)
     return go(f"/desk?box=open&case={receipt.number}")
 
 
@@ -131,7 +135,8 @@ def _report(book: Rulebook, entered: dict[str, str], *, at: datetime) -> Report:
     )
 
 
-def _form(request: Request, entered: dict[str, str], *, status: int = 200, **more: object) -> Response:
+def _form(request: Request, actor: Actor, entered: dict[str, str], *, status: int = 200, **more: object) -> Response:
     shown = {"problem": "", "field": "", "receipt": None} | more
+    shown["caller"] = phone.caller(actor, phone.written_call(entered.get("call", "")))
     offered = choices(wiring.rulebook())
     return page(request, "desk/new.html", status=status, entered=entered, choices=offered, **shown)

@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import deps, security
+from api.deps import Me
 from api.errors import TooMany, sentence
 from api.i18n import say
-from api.pages import go, page
+from api.pages import go, page, phone
 from core.actor import Role, system
 from core.db import snapshot, transaction
 from grid import accounts
@@ -76,9 +77,10 @@ def check(request: Request, login: str, password: str) -> tuple[uuid.UUID, int, 
 
 
 @router.post("/logout")
-def sign_out(request: Request) -> Response:
-    """End this browser's session."""
+def sign_out(request: Request, actor: Me) -> Response:
+    """End this browser's session, and with it stand up from the telephone."""
     del request
+    phone.stand_up(actor)
     response = go("/")
     for cookie in security.session_cookies(None, security.new_visit()):
         response.headers.append("set-cookie", cookie)

@@ -158,7 +158,11 @@ RUNGS: Mapping[str, str] = {
 #: What a look at the place found.
 CHECKED: Mapping[str, str] = {"pass": N_("it is done"), "fail": N_("it is not done yet")}
 #: What was opened, as the person concerned calls it.
-OPENED: Mapping[str, str] = {"name": N_("your name"), "phone": N_("your telephone")}
+OPENED: Mapping[str, str] = {
+    "name": N_("your name"),
+    "phone": N_("your telephone"),
+    "recording": N_("the recording of your call"),
+}
 
 
 def of(table: Mapping[str, Told], process: str, name: str, otherwise: Told) -> Told:

@@ -418,3 +418,12 @@ def end_lost(session: Session, *, at: datetime, limit: int = 200) -> int:
             .values(ended_at=at, cause="lost", wrapped_at=at)
         )
     return len(chosen)
+
+
+def newest(session: Session, *, limit: int) -> list[Call]:
+    """Return the newest calls: the actor's own, or everybody's for a supervisor. Reads."""
+    actor = actor_of(session)
+    query = select(Call).where(Call.district_code == actor.district)
+    if actor.role is not Role.SUPERVISOR:
+        query = query.where(Call.operator_id == actor.id)
+    return list(session.scalars(query.order_by(Call.begun_at.desc()).limit(limit)))
