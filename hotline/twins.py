@@ -1,11 +1,13 @@
 """Which open case a new message may be a twin of (疑似重复); knows texts, places and times, no database.
 
-Candidates come from two inverted lists: rare character pairs, and squares of ground. What decides is a weighted overlap
-of character pairs (a pair that few messages contain weighs more, so that the matter outweighs a polite phrase), the
-distance, the time between, the category, and the places and numbers named in the texts. Names of places are weighed
-apart from the words about the matter: two troubles of one estate are not one trouble.
-The same words at two places are two matters. A suggestion is made to a person or shown on the desk, never merged alone:
-precision comes before recall.
+Candidates come from two inverted lists: rare character pairs, and squares of ground. What decides is evidence that is
+added up: how much of the opening of one text the other repeats (a pair of characters that few messages contain weighs
+more, so that the matter outweighs a polite phrase), the rarest pair that both have, the distance, the places and
+numbers named, the category and the time between. The weights were fitted on the building half of the labelled pairs,
+see `docs/evaluation.md`; a score is about the share of such pairs that are one matter.
+
+The same words at two places are two matters, and so are two troubles at one place. A suggestion is made to a person or
+shown on the desk, never merged alone: precision comes before recall.
 """
 
 import math
@@ -24,28 +26,66 @@ KEPT: Final = 50_000
 WINDOW: Final = timedelta(days=60)
 #: Within this many metres two places are the same place; past _FAR_M they are two.
 _NEAR_M, _FAR_M = 150.0, 400.0
+#: A place that may be off by more than this says nothing of which door it is: only how far away it cannot be.
+_VAGUE_M: Final = 400.0
 #: Side of a square of the place index, degrees of latitude; about _FAR_M, so that nine squares suffice.
 _SQUARE: Final = 0.0037
-#: Rare pairs looked up for one message, and the longest list that is still rare.
-_PROBES, _LONGEST = 10, 100
+#: Rare pairs looked up for one message, of its opening and of all of it, and the longest list that is still rare.
+_OPENING_PROBES, _PROBES, _LONGEST = 14, 10, 100
 #: Candidates that are scored in full.
-_SCORED: Final = 12
-#: Characters of a text that are compared; a letter repeats itself after that.
-_REACH: Final = 400
-#: Pairs of characters from which a text is a letter, so much its own that the same words again are the same letter.
-_LETTER: Final = 45
+_SCORED: Final = 24
+#: Characters of a text that are compared, and of its opening, where the matter is named; a letter repeats itself later.
+_REACH, _OPENING = 400, 60
+#: Pairs of characters that two texts must share before they can be one matter at all.
+_COMMON: Final = 4
+#: Pairs, and how many rare ones they must be worth, from which a text that names no place is so much its own that the
+#: same words again are the same letter. Two callers use the same few words of two broken lamps.
+_LETTER, _WORTH = 24, 9.0
+#: Share of the shorter text within the other from which it is a copy: a repost, or one letter sent to two offices.
+_COPY: Final = 0.75
+#: Logarithms of odds, rounded from a logistic regression on the building half of the labelled pairs: a start, the
+#: opening repeated (by one, by both), the rarest pair, the logarithm of what the words of the matter are worth, a copy.
+_BIAS, _MORE, _LESS, _RAREST, _MATTER, _COPIED = -6.3, 5.2, 4.0, 3.1, 0.65, 1.2
+#: A point within 150 m or within 400 m; the first place named by one also named by the other, or both name others.
+_NEAR, _NEARBY, _SAME_NAME, _OTHER_NAME = 3.0, -0.5, 0.5, -1.8
+#: Other numbers named, another category, and the whole window between.
+_OTHER_NUMBER, _OTHER_CATEGORY, _LATE = -1.7, -0.8, 0.8
+#: Below this a pair is not worth a look.
+_LEAST: Final = 0.2
+#: Share of the places named by one text, in the other, from which they speak of one place; with the first among them.
+_MOST, _FEW = 0.6, 0.34
+#: Share of the shorter text within the other from which texts that name other places are one frame, filled in twice.
+_FRAME: Final = 0.5
 #: Metres of one degree of latitude (CGCS2000, mean).
 _METRES: Final = 111_195.0
 
 _NOISE: Final = re.compile(r"[^\u4e00-\u9fff0-9a-z]+")
+#: What platforms put around a text: forwarding marks, names, topics, addresses, and what was masked.
+_PLATFORM: Final = re.compile(
+    r"\[[^\[\]\s]{1,8}\]|https?://[\w./?=&%-]+|//@[\w·-]+[:：]?|@[\w·-]+[:：]?|转发微博|\brt\b|\*{2,}", re.IGNORECASE
+)
+_TOPIC: Final = re.compile(r"#([^#\n]{1,30})#")
 #: Numbers that name a place or a thing: house, building, line, plate. Two texts that name different ones speak of two.
 _NUMBERS: Final = re.compile(
     r"([a-z]?\d{1,5}|[一二三四五六七八九十]{1,3})(?=号线|[号栋幢座组队路村巷弄期区县市])|[a-z]\d{1,2}(?=[区县市])"
 )
-#: A name of a place: the two characters before a word for road, estate, village, school and such, and that word.
+#: A name of a place: the two characters before a word for road, estate, village, school and such.
 _NAMES: Final = re.compile(
-    "[\u4e00-\u9fff]{2}(?:国际城|工业园|小区|花园|家园|公馆|新村|新城|大道|横路|大厦|广场|市场|学校|小学|中学|医院|公园|社区|宾馆|酒店)"
-    r"|[^在有的到了上下门马公人车楼一这那个小大跑过走堵修条整半占后前边\W]{2}[路街巷坊村苑庭府城桥]"
+    "([\u4e00-\u9fff]{2})(?:国际城|工业园|小区|社区|花园|家园|新村|新城|大道|横路|医院|学校|小学|中学|大学|学院|幼儿园|"
+    "广场|大厦|公寓|酒店|宾馆|公园|公馆|市场|水库|车站|国际|街道|之城|华苑|雅苑)"
+    "|([^在有的到了上下门马公人车楼一这那个小大跑过走堵修条整半占后前边是和与及我你他们为被把从给请就都也还不没无来去近所"
+    "该某此其并或各每全本贵因由于对向往将使让以求等但而且用会能可要想说看时年月日号\\Wa-z\\d]{2})"
+    "[路街巷坊村苑庭府城桥镇乡庄院园站湾洲湖寨岭塘里郡]"
+)
+#: Pairs that stand before such a word without naming anything.
+_NAMELESS: Final = frozenset(
+    found.group()
+    for found in re.finditer(
+        "..",
+        "附近部分造成现在影响希望整个众多原因居住住宅人民感谢建设市政县政省政区政吁政求政现代农村城市安置住户多个周边开发"
+        "业主物业投诉反映请求市民国家垃圾停车道路交通管理维护出租培训回复这里地铁公交高速铁路火车汽车大学中学小学协调巨大"
+        "断头要求群众生后国务大型物流关于老旧隔壁旁边沿河对面",
+    )
 )
 #: What is said to any office about anything, and numbers of houses: neither is the matter.
 _MANNERS: Final = re.compile(
@@ -60,21 +100,36 @@ class Twin:
     """A case that a message may repeat."""
 
     case_id: Hashable
-    #: 0 to 1; from 0.8 the two can be taken for one matter by most readers.
+    #: 0 to 1: about the share of such pairs that are one matter.
     score: float
-    #: What speaks for it, for the desk: "same words, 40 m, 2 days".
+    #: What speaks for it and against it, for the log: "words 0.62, 40 m, 2.0 days, both name 翠湖".
     why: str
+    #: Rarest pairs of characters that both have, joined where they touch: what the desk shows as the same words.
+    words: tuple[str, ...] = ()
+    #: Between the two points; None where either place is unknown or vague.
+    metres: float | None = None
+    #: Between the two messages.
+    days: float = 0.0
+    #: One is for the most part contained in the other: a repost, or a letter sent again.
+    copy: bool = False
 
 
 @dataclass(slots=True)
 class _Kept:
     case_id: Hashable
-    #: Pairs of neighbouring characters of the matter, without places and manners.
+    #: Pairs of neighbouring characters, without manners and what the platform added.
     pairs: frozenset[str]
+    #: Those of the opening.
+    opening: frozenset[str]
+    #: Those that name a place, or touch a name.
+    placed: frozenset[str]
+    #: Names of places in their order, each the two characters before its kind.
+    names: tuple[str, ...]
+    #: Numbers that name a place or a thing, of the opening.
     numbers: frozenset[str]
-    names: frozenset[str]
     lng: float | None
     lat: float | None
+    radius_m: float
     at: float
     level1: str | None
     square: tuple[int, int] | None
@@ -109,18 +164,20 @@ class TwinIndex:
         lat: float | None,
         at: datetime,
         level1: str | None = None,
+        *,
+        radius_m: float = 0.0,
     ) -> None:
         """Keep one message under its case.
 
-        lng, lat: EPSG:4490 degrees, or None where the place is unknown. at: aware.
+        lng, lat: EPSG:4490 degrees, or None where the place is unknown; radius_m: how far off it may be. at: aware.
         """
-        made = _read(text, lng, lat, at, case_id=case_id, level1=level1)
+        made = _read(text, lng, lat, at, case_id=case_id, level1=level1, radius_m=radius_m)
         with self._lock:
             slot = self._next
             self._next += 1
             self._messages[slot] = made
             self._order.append(slot)
-            for key in (*made.pairs, *made.names):
+            for key in made.pairs:
                 self._lists.setdefault(key, {})[slot] = None
             if made.square:
                 self._squares.setdefault(made.square, {})[slot] = None
@@ -136,27 +193,30 @@ class TwinIndex:
         level1: str | None = None,
         *,
         limit: int = 5,
+        radius_m: float = 0.0,
     ) -> tuple[Twin, ...]:
         """Return up to `limit` cases that the message may repeat, likeliest first, one entry a case; often none.
 
-        lng, lat: EPSG:4490 degrees, or None. at: aware. About a tenth to half a millisecond with 50,000 messages kept.
+        lng, lat: EPSG:4490 degrees, or None; radius_m: how far off. at: aware. Below a millisecond with 50,000
+        messages kept, so that it may be asked at every key.
         """
-        asked = _read(text, lng, lat, at, case_id=None, level1=level1)
-        if len(asked.pairs) < 4:
+        asked = _read(text, lng, lat, at, case_id=None, level1=level1, radius_m=radius_m)
+        if len(asked.pairs) < _COMMON:
             return ()
         found: dict[Hashable, Twin] = {}
         with self._lock:
-            weights = self._weigh(asked.pairs)
-            for slot in self._candidates(asked):
+            scale = _Scale(self._lists, len(self._messages))
+            mine = {pair: scale.weight(pair) for pair in asked.pairs}
+            for slot in self._candidates(asked, mine):
                 other = self._messages[slot]
-                judged = self._judge(asked, other, weights)
+                judged = self._judge(asked, other, mine, scale)
                 if judged and (other.case_id not in found or judged.score > found[other.case_id].score):
                     found[other.case_id] = judged
         return tuple(sorted(found.values(), key=lambda twin: -twin.score)[:limit])
 
     def _drop(self, slot: int) -> None:
         gone = self._messages.pop(slot)
-        for key in (*gone.pairs, *gone.names):
+        for key in gone.pairs:
             listed = self._lists[key]
             del listed[slot]
             if not listed:
@@ -167,100 +227,242 @@ class TwinIndex:
             if not inside:
                 del self._squares[gone.square]
 
-    def _weigh(self, pairs: Iterable[str]) -> dict[str, float]:
-        """Return the weight of each pair: the rarer among the kept messages, the more it says."""
-        # The 50 keep the weights of a nearly empty index from turning upside down.
-        total = math.log(50 + len(self._messages))
+    def _candidates(self, asked: _Kept, mine: dict[str, float]) -> list[int]:
+        """Return the messages that share the most of the rarest pairs, and those on the same ground, newest first."""
         lists = self._lists
-        return {pair: total - math.log(1 + len(lists[pair])) if pair in lists else total for pair in pairs}
-
-    def _candidates(self, asked: _Kept) -> list[int]:
-        """Return the messages that share the most rare pairs, and those on the same ground, newest first."""
-        lists = self._lists
-        known = sorted((len(lists[key]), key) for key in (*asked.pairs, *asked.names) if key in lists)
-        shared: dict[int, int] = {}
-        for length, key in known[:_PROBES]:
-            if length > _LONGEST and shared:
-                break
+        shared: dict[int, float] = {}
+        probes: dict[str, None] = {}
+        for pairs, most in ((asked.opening, _OPENING_PROBES), (asked.pairs, _PROBES)):
+            probes |= dict.fromkeys(sorted((p for p in pairs if p in lists), key=lambda p: (-mine[p], p))[:most])
+        for key in probes:
+            if len(lists[key]) > _LONGEST and shared:
+                continue
             for slot in _newest(lists[key], _LONGEST):
-                shared[slot] = shared.get(slot, 0) + 1
+                shared[slot] = shared.get(slot, 0.0) + mine[key]
         if asked.square:
             x, y = asked.square
             for square in ((x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)):
                 for slot in _newest(self._squares.get(square, {}), 40):
-                    shared[slot] = shared.get(slot, 0) + 1
+                    shared[slot] = shared.get(slot, 0.0) + 10.0
         ranked = sorted(shared, key=lambda slot: (-shared[slot], -slot))
         return ranked[:_SCORED]
 
-    def _judge(self, asked: _Kept, other: _Kept, weights: dict[str, float]) -> Twin | None:
-        """Return the twin where words, place, time and category together are enough, else None."""
+    def _judge(self, asked: _Kept, other: _Kept, mine: dict[str, float], scale: "_Scale") -> Twin | None:
+        """Return the twin where words, place, time and category together make it possible, else None."""
         apart = abs(asked.at - other.at)
-        if apart > self._window or _conflict(asked, other):
+        if apart > self._window:
             return None
         common = asked.pairs & other.pairs
-        if len(common) < 4:
+        matter = common - asked.placed - other.placed
+        if len(common) < _COMMON or len(matter) < _COMMON - 1:
             return None
-        both = sum(map(weights.__getitem__, common))
-        mine = sum(weights.values())
-        # The other side's own pairs are weighed as the average of these: looking each up would cost more than it tells.
-        theirs = both + (len(other.pairs) - len(common)) * mine / len(weights)
-        overlap = both / (mine + theirs - both)
-        inside = both / min(mine, theirs)
         metres = _metres(asked, other)
-        words = max(overlap, 0.72 * inside if min(len(asked.pairs), len(other.pairs)) >= 16 else 0.0)
-        need = _need(asked, other, metres)
-        if words < need:
+        if metres is not None and metres > _FAR_M + asked.radius_m + other.radius_m:
             return None
-        late = 0.1 * apart / self._window
-        score = min(1.0, 0.6 + 0.4 * (words - need) / (1 - need)) - late
-        place = "place unknown" if metres is None else f"{metres:.0f} m"
-        return Twin(other.case_id, round(max(0.0, score), 3), f"words {words:.2f}, {place}, {apart / 86400:.1f} days")
+        exact = metres is not None and max(asked.radius_m, other.radius_m) <= _VAGUE_M
+        words = _overlap(asked, other, common, mine, scale)
+        named = _named(asked, other, mine, scale)
+        if not exact and not _possible(asked, other, words, named):
+            return None
+        z = _evidence(words, named, metres if exact else None)
+        if asked.numbers and other.numbers and not asked.numbers & other.numbers:
+            z += _OTHER_NUMBER
+        if asked.level1 and other.level1 and asked.level1 != other.level1:
+            z += _OTHER_CATEGORY
+        z -= _LATE * apart / self._window
+        score = round(1.0 / (1.0 + math.exp(-z)), 3)
+        if score < _LEAST:
+            return None
+        days, copy = round(apart / 86400, 1), words.copy >= _COPY
+        place = f"{metres:.0f} m" if exact else {1: "same place named", 0: "place unknown", -1: "places differ"}[named]
+        why = f"words {words.more:.2f}, {place}, {days} days" + (", copy" if copy else "")
+        telling = _telling(matter, mine)
+        return Twin(other.case_id, score, why, telling, round(metres or 0.0) if exact else None, days, copy)
 
 
-def _need(asked: _Kept, other: _Kept, metres: float | None) -> float:
-    """Return the overlap of words that makes two messages one matter, by how sure it is that the place is one."""
-    if metres is None:
-        # Two callers use the same few words of two broken lamps. Only a name in common or a long text tells them apart.
-        long = min(len(asked.pairs), len(other.pairs)) >= _LETTER
-        base = (0.42 if long else 0.8) if asked.names & other.names else (0.8 if long else 2.0)
-    elif metres <= _NEAR_M:
-        base = 0.2
-    elif metres <= _FAR_M:
-        base = 0.6
-    else:
-        return 2.0
-    same = asked.level1 is None or other.level1 is None or asked.level1 == other.level1
-    return base if same or base > 1 else min(0.95, base + 0.15)
+class _Scale:
+    """What a pair of characters is worth among the messages kept: the rarer, the more it says."""
+
+    def __init__(self, lists: dict[str, dict[int, None]], messages: int) -> None:
+        self.lists = lists
+        # The 50 keep the weights of a nearly empty index from turning upside down.
+        self.total = math.log(50 + messages)
+        #: A name in more messages than this is of a town or a district and tells no two places apart.
+        self.fine = max(5, messages // 100)
+
+    def weight(self, pair: str) -> float:
+        listed = self.lists.get(pair)
+        return self.total - math.log(1 + len(listed)) if listed else self.total
+
+    def is_fine(self, name: str) -> bool:
+        return len(self.lists.get(name, ())) <= self.fine
 
 
-def _conflict(one: _Kept, other: _Kept) -> bool:
-    """Return whether the texts name different numbers or, both without a point, different places."""
-    if one.numbers and other.numbers and not one.numbers & other.numbers:
-        return True
-    if one.lng is not None and other.lng is not None:
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    #: Share of the opening of one that the other repeats: the larger and the smaller, by weight.
+    more: float
+    less: float
+    #: Weight of the rarest pair in common, as a share of the greatest weight there is.
+    rarest: float
+    #: Share of the shorter text within the other.
+    copy: float
+    #: How many rarest pairs the common ones are worth, and those of them that name no place.
+    worth: float
+    matter: float
+
+
+def _overlap(asked: _Kept, other: _Kept, common: frozenset[str], mine: dict[str, float], scale: _Scale) -> _Overlap:
+    weights = [mine[pair] for pair in common]
+    # Two rarest pairs more: of an opening of three words that are all repeated little is known.
+    slack = 2 * scale.total
+    whole = sum(map(mine.__getitem__, asked.opening))
+    here = sum(map(mine.__getitem__, asked.opening & common)) / (whole + slack)
+    # The other's opening is weighed as if its pairs were like these: looking each up would cost more than it tells.
+    theirs = whole * len(other.opening) / len(asked.opening)
+    there = sum(map(mine.__getitem__, other.opening & common)) / (theirs + slack)
+    shorter = min(len(asked.pairs), len(other.pairs))
+    return _Overlap(
+        more=min(1.0, max(here, there)),
+        less=min(here, there),
+        rarest=max(weights) / scale.total,
+        copy=len(common) / shorter if shorter >= 16 else 0.0,
+        worth=sum(weights) / scale.total,
+        matter=sum(mine[pair] for pair in common - asked.placed - other.placed) / scale.total,
+    )
+
+
+def _named(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) -> int:
+    """Return 1 where most places that one text names stand in the other, -1 where both name others, else 0."""
+    ours = {name: mine.get(name, scale.total) for name in asked.names if scale.is_fine(name)}
+    theirs = {name: scale.weight(name) for name in other.names if scale.is_fine(name)}
+    if not ours or not theirs:
+        return 0
+    here = sum(weight for name, weight in ours.items() if name in other.pairs) / sum(ours.values())
+    there = sum(weight for name, weight in theirs.items() if name in asked.pairs) / sum(theirs.values())
+    first = next(iter(ours)) in other.pairs or next(iter(theirs)) in asked.pairs
+    share = max(here, there)
+    if share >= _MOST or (first and share >= _FEW):
+        return 1
+    return 0 if first else -1
+
+
+def _possible(asked: _Kept, other: _Kept, words: _Overlap, named: int) -> bool:
+    """Return whether two texts whose points do not meet can be told to be one matter at all.
+
+    Short texts, and those of one frame, are one matter only where they name one place; without any name a text must be
+    long and its own.
+    """
+    shorter = min(len(asked.pairs), len(other.pairs))
+    differ = bool(asked.numbers and other.numbers and not asked.numbers & other.numbers)
+    if (shorter < 2 * _LETTER and (named < 0 or differ)) or (named < 0 and words.copy >= _FRAME):
         return False
-    return bool(one.names and other.names and not one.names & other.names)
+    return named > 0 or (shorter >= _LETTER and words.worth >= _WORTH)
+
+
+def _evidence(words: _Overlap, named: int, metres: float | None) -> float:
+    """Return the logarithm of the odds that two messages are one matter, by words and place."""
+    z = _BIAS + _MORE * words.more + _LESS * words.less + _RAREST * words.rarest + _MATTER * math.log1p(words.matter)
+    if words.copy >= _COPY:
+        z += _COPIED
+    if metres is not None:
+        return z + (_NEAR if metres <= _NEAR_M else _NEARBY)
+    return z + {1: _SAME_NAME, 0: 0.0, -1: _OTHER_NAME}[named]
+
+
+def _telling(common: frozenset[str], mine: dict[str, float], most: int = 4) -> tuple[str, ...]:
+    """Return the rarest of the pairs in common, joined where one ends with what the next begins with."""
+    best = sorted(common, key=lambda pair: (-mine[pair], pair))[: 3 * most]
+    words: list[str] = []
+    rest = dict.fromkeys(best)
+    for start in best:
+        if start not in rest:
+            continue
+        del rest[start]
+        word = start
+        grown = True
+        while grown and len(word) < 8:
+            grown = False
+            for pair in rest:
+                if word[-1] == pair[0]:
+                    word += pair[1]
+                elif word[0] == pair[1]:
+                    word = pair[0] + word
+                else:
+                    continue
+                del rest[pair]
+                grown = True
+                break
+        words.append(word)
+    return tuple(words[:most])
 
 
 def _read(
-    text: str, lng: float | None, lat: float | None, at: datetime, *, case_id: Hashable, level1: str | None
+    text: str,
+    lng: float | None,
+    lat: float | None,
+    at: datetime,
+    *,
+    case_id: Hashable,
+    level1: str | None,
+    radius_m: float,
 ) -> _Kept:
-    lower = text[:_REACH].lower()
-    plain = _NOISE.sub("", lower)
-    parts = _NOISE.sub(" ", _NAMES.sub(" ", _MANNERS.sub(" ", lower))).split()
-    placed = lng is not None and lat is not None
-    square = (int((lng or 0.0) // _SQUARE), int((lat or 0.0) // _SQUARE)) if placed else None
+    own, topics = _bare(text)
+    parts = _parts(own)
+    pairs: dict[str, None] = {}
+    opening: frozenset[str] = frozenset()
+    length = 0
+    for part in parts:
+        pairs |= dict.fromkeys(map(add, part, part[1:]))
+        length += len(part)
+        if length >= _OPENING and not opening:
+            opening = frozenset(pairs)
+    opening = opening or frozenset(pairs)
+    for part in _parts(topics):
+        pairs |= dict.fromkeys(map(add, part, part[1:]))
+    names: dict[str, None] = {}
+    placed: set[str] = set()
+    for part in parts:
+        for found in _NAMES.finditer(part):
+            name = found.group(1) or found.group(2)
+            if name in _NAMELESS:
+                continue
+            names[name] = None
+            start, end = max(0, found.start() - 1), min(len(part), found.end() + 1)
+            placed.update(part[i : i + 2] for i in range(start, end - 1))
+    exact = lng is not None and lat is not None and radius_m <= _VAGUE_M
+    plain = _NOISE.sub("", own[: 2 * _OPENING])
     return _Kept(
         case_id=case_id,
-        pairs=frozenset(pair for part in parts for pair in map(add, part, part[1:])),
+        pairs=frozenset(pairs),
+        opening=opening,
+        placed=frozenset(placed),
+        names=tuple(names)[:12],
         numbers=frozenset(found.group() for found in _NUMBERS.finditer(plain)),
-        names=frozenset(_NAMES.findall(plain)),
-        lng=lng if placed else None,
-        lat=lat if placed else None,
+        lng=lng if lat is not None else None,
+        lat=lat if lng is not None else None,
+        radius_m=radius_m,
         at=at.timestamp(),
         level1=level1,
-        square=square,
+        square=(int((lng or 0.0) // _SQUARE), int((lat or 0.0) // _SQUARE)) if exact else None,
     )
+
+
+def _parts(text: str) -> list[str]:
+    """Return the stretches of letters between signs, without manners."""
+    return _NOISE.sub(" ", _MANNERS.sub(" ", text)).split()
+
+
+def _bare(text: str) -> tuple[str, str]:
+    """Return what a person said without the platform's marks, and the topics: they name the day more than the matter.
+
+    Where nothing but topics was said, they are what was said.
+    """
+    bare = _PLATFORM.sub(" ", text[: 4 * _REACH].lower())
+    if "#" not in bare:
+        return bare[:_REACH], ""
+    own, topics = _TOPIC.sub(" ", bare)[:_REACH], " ".join(_TOPIC.findall(bare))
+    return (own, topics) if len(_NOISE.sub("", own)) >= 12 else (f"{own} {topics}", "")
 
 
 def _newest(slots: dict[int, None], most: int) -> Iterable[int]:

@@ -19,7 +19,7 @@ from hotline.twins import TwinIndex
 #: Bytes of one line that are taken; a longer one is no message.
 LONGEST: Final = 1 << 20
 #: From this score on, a twin is named. Between this and certainty a person should look.
-SURE_OF_TWIN: Final = 0.65
+SURE_OF_TWIN: Final = 0.5
 #: Characters that a text may not hold, beyond line ends and tabs: such a "text" is a file.
 _BINARY: Final = frozenset(map(chr, (*range(9), 11, 12, *range(14, 32), 127, 0xFFFD)))
 #: Share of such characters from which a text is called binary; a stray one from an old database is dropped.
@@ -186,12 +186,13 @@ class _Run:
     ) -> tuple[str | int | None, str]:
         """Return the first message of the same matter and why; a line sent twice under one id is not its own twin."""
         lng, lat = (best.lng, best.lat) if best else (None, None)
-        twins = self.index.find(text, lng, lat, self.now, level1, limit=1)
+        off = best.radius_m if best else 0.0
+        twins = self.index.find(text, lng, lat, self.now, level1, limit=1, radius_m=off)
         sure = twins[0] if twins and twins[0].score >= SURE_OF_TWIN and twins[0].case_id != given else None
         first = sure.case_id if sure and isinstance(sure.case_id, str | int) else None
         if given is not None and given not in self.seen:
             self.seen.add(given)
-            self.index.add(given if first is None else first, text, lng, lat, self.now, level1)
+            self.index.add(given if first is None else first, text, lng, lat, self.now, level1, radius_m=off)
         return first, sure.why if sure else ""
 
 
