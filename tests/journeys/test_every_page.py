@@ -27,7 +27,16 @@ PHONE, DESK = (390, 844), (1366, 768)
 #: Whoever signs in (None: nobody) → where they begin; more is found by links.
 PEOPLE: dict[str | None, tuple[str, ...]] = {
     None: ("/", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
-    "operator": ("/window", "/window/new", "/desk", "/desk/new", "/cases", "/map", "/desk?box=ended", "/window/closing"),
+    "operator": (
+        "/window",
+        "/window/new",
+        "/desk",
+        "/desk/new",
+        "/cases",
+        "/map",
+        "/desk?box=ended",
+        "/window/closing",
+    ),
     "streets": ("/unit", "/unit?box=all", "/map"),
     "official": ("/map", "/map/report", "/cases", "/"),
     "supervisor": ("/desk", "/cases"),
