@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.batch import parsed
-from core.db import ask
+from core.db import ask, pin_case
 from core.errors import Conflict, Forbidden
 from dispatch.deadlines import Running
 from dispatch.models import Assignment, Attachment, Case, Deadline, Entry, Plea, Supervision
@@ -32,20 +32,16 @@ NAMED_SHARE = ("withdraw_unit", "replace_unit", "share_rework")
 CAPS = {"return": 2, "extend_grant": 1}
 #: Levels of handling 四级: kind of unit → the kind above it.
 ABOVE = {"community": "town_office", "town_office": "centre"}
-#: What hangs on a case, for whoever sees its row: the row pins the case, see `Look`.
+#: Shares, running clocks, and how often each action was taken by each role and when last.
 _HANGS_ON = """
-WITH seen AS MATERIALIZED (
- SELECT district_code AS d, id, set_config('wangge.case', id::text, true) FROM cases
- WHERE district_code = $1::text AND id = $2::uuid)
 SELECT
  (SELECT json_agg(s ORDER BY s.created_at, s.id) FROM assignment AS s
-  WHERE s.district_code = d AND s.case_id = seen.id),
+  WHERE s.district_code = $1::text AND s.case_id = $2::uuid),
  (SELECT json_agg(w ORDER BY w.started_at, w.id) FROM deadline AS w
-  WHERE w.district_code = d AND w.case_id = seen.id AND w.stopped_at IS NULL),
+  WHERE w.district_code = $1::text AND w.case_id = $2::uuid AND w.stopped_at IS NULL),
  (SELECT json_agg(t) FROM (
-  SELECT action, actor_role, count(*) AS n, max(recorded_at) AS recorded_at FROM entry AS e
-  WHERE e.district_code = d AND e.case_id = seen.id GROUP BY action, actor_role) AS t)
-FROM seen
+  SELECT action, actor_role, count(*) AS n, max(recorded_at) AS recorded_at FROM entry
+  WHERE district_code = $1::text AND case_id = $2::uuid GROUP BY action, actor_role) AS t)
 """
 
 
@@ -70,13 +66,10 @@ class Look:
     _counts: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read what hangs on the case by one statement, which pins the case too.
-
-        The pin is set by the row of the case, so nothing is pinned that the actor's policy does not show; and what
-        hangs on the case is looked for with that row's id, so none of it is read before the pin.
-        """
+        """Pin the case, whose row was seen through its own policy, and read what hangs on it by one statement."""
         keys = (self.case.district_code, self.case.id)
         self.session.flush()
+        pin_case(self.session, self.case.id)
         [(shares, clocks, counts)] = ask(self.session, _HANGS_ON, keys)
         self.shares = parsed(self.session, Assignment, shares)
         self.clocks = Running(self.session, *keys, parsed(self.session, Deadline, clocks))

@@ -1,6 +1,7 @@
 """Writes lines into the logs of cases: one at a time with an action, or many at once for the sweep.
 
-The only place that inserts into table `entry`. How a line is hashed and checked stands in `dispatch.log`.
+The only place that makes rows of table `entry` for a case that exists. How a line is hashed and checked stands in
+`dispatch.log`.
 """
 
 import uuid

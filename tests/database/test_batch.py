@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from core import batch, db
 from core.db import ask, snapshot, transaction
-from core.errors import Conflict
-from dispatch.cases import locked
+from core.errors import Conflict, NotFound
+from dispatch.cases import locked, offered
 from dispatch.guards import _HANGS_ON
 from dispatch.models import Assignment, Case, Deadline, Entry
 from dispatch.rulebook import Rulebook, read_rulebook
@@ -31,14 +31,16 @@ def pinned(session: Session) -> str:
     return session.scalar(text("SELECT current_setting('wangge.case', true)")) or ""
 
 
-def test_case_is_pinned_only_by_its_row_and_so_never_for_a_unit_that_has_no_share(book: Rulebook) -> None:
+def test_case_is_pinned_only_once_its_row_was_seen_and_so_never_for_a_unit_that_has_no_share(book: Rulebook) -> None:
     matter = Matter(book)
     with snapshot(roads.WATER) as session:
-        assert ask(session, _HANGS_ON, (tiny.DISTRICT, matter.id)) == []
+        with pytest.raises(NotFound):
+            offered(session, book, matter.id, at=matter.at)
         assert pinned(session) == ""
     with snapshot(roads.STREETS) as session:
-        [(shares, clocks, counts)] = ask(session, _HANGS_ON, (tiny.DISTRICT, matter.id))
+        assert offered(session, book, matter.id, at=matter.at)
         assert pinned(session) == str(matter.id)
+        [(shares, clocks, counts)] = ask(session, _HANGS_ON, (tiny.DISTRICT, matter.id))
     assert [one["unit_code"] for one in shares] == [tiny.STREETS]
     assert {one["clock"] for one in clocks} == {name for name, row in matter.clocks().items() if not row["stopped_at"]}
     # The log is read by those who pinned the case, and it is read after the pin.

@@ -1,10 +1,12 @@
 """The shape that keeps sharding open (SCALE.md rules 1 to 4, 7, 8, 10 to 14), asked of the catalogue and of statements."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import ProgrammingError
@@ -171,15 +173,25 @@ class Listener:
     def __call__(self, _c: object, _k: object, statement: str, _p: object, _x: object, _m: object) -> None:
         self.said.append(statement)
 
+    def raw(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what hears the statements that go around SQLAlchemy too."""
+
+        def heard(cursor: Any, statement: bytes, *values: Any, **known: Any) -> Any:
+            self.said.append(statement.decode())
+            return execute(cursor, statement, *values, **known)
+
+        return heard
+
 
 def test_every_statement_names_its_district_and_none_sets_scope_behind_its_back(
-    owner: Engine, district: tiny.Tiny
+    owner: Engine, district: tiny.Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The main job, the sweep, the relay, worklists and tiles are run, and all that they say is read (rules 11 to 14)."""
     from core.db import engine
 
     heard = Listener()
     event.listen(engine(), "before_cursor_execute", heard)
+    monkeypatch.setattr(psycopg.RawCursor, "execute", heard.raw(psycopg.RawCursor.execute))
     try:
         with snapshot(program(tiny.DISTRICT)) as session:
             book = read_rulebook(session, tiny.DISTRICT)
