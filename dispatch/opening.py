@@ -78,6 +78,8 @@ class NewCase:
     idempotency_key: str | None = None
     category_code: str | None = None
     category_confidence: float | None = None
+    #: "model", or the role of who chose it.
+    category_by: str = "model"
     place: Placed | None = None
     #: Where it goes at once; None leaves it in the first state of its process: on the desk, or with the grid worker.
     decision: Decision | None = None
@@ -226,7 +228,7 @@ def _case_columns(new: NewCase, version: int, state: str, unit: str | None, due:
         "text": new.text,
         "category_code": new.category_code,
         "category_confidence": new.category_confidence,
-        "category_by": "model" if new.category_code else None,
+        "category_by": new.category_by if new.category_code else None,
         "place_name": place.name if place else "",
         "place_by": place.by if place else None,
         "place_confidence": place.confidence if place else None,

@@ -240,6 +240,7 @@ class Intake:
             idempotency_key=report.idempotency_key,
             category_code=known.category,
             category_confidence=known.category_confidence,
+            category_by=actor.role.value if report.category else "model",
             place=known.place,
             decision=known.decision if not known.doubts else None,
             suggestions=known.kept(),

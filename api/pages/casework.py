@@ -198,7 +198,8 @@ def why_here(book: Rulebook, why: Mapping[str, Any]) -> tuple[str, ...]:
     told = []
     note = str(why.get("note") or _notes(book).get(str(why.get("rule") or ""), ""))
     if level == "person":
-        told.append(say("Chosen by {name}.", name=str(why.get("by") or "")))
+        by = str(why.get("by") or "")
+        told.append(say("It rose to the next level.") if by == "levels" else say("Chosen by {name}.", name=by))
         if why.get("reason"):
             told.append(str(why["reason"]))
         if why.get("proposed"):
@@ -327,6 +328,8 @@ _TEXTS = ("task", "opinion", "ruling", "reason", "answer", "demand", "supervise_
 _TOLD_APART = frozenset(
     {"category", "kind", "urgency", "complex", "place", "why", "photos", "span", "due_at", "lapsed", "from", "to"}
     | {"asked_at", "asked_by", "main", "assist", "clock", "satisfaction", "rung", "told", "lng", "lat", "datum"}
+    # A code of the item's sheet; the filing shows the place itself.
+    | {"pickup_place"}
     | {name for name, _word in _UNITS}
     | set(_TEXTS)
 )
@@ -388,16 +391,25 @@ def _said(book: Rulebook, data: Mapping[str, Any]) -> list[str]:
         told.append(say("New limit: {due}.", due=exact(datetime.fromisoformat(str(data["due_at"])))[:16]))
     if isinstance(data.get("photos"), list) and data["photos"]:
         told.append(say("{n} photos", n=len(data["photos"])))
-    if data.get("lapsed") == "supervision":
-        told.append(say("The supervision ended with the case."))
-    elif data.get("lapsed"):
-        told.append(say("The request was not decided and lapsed: {plea}.", plea=named(str(data["lapsed"]), PLEAS)))
+    for ended in data.get("lapsed") or ():
+        if ended == "supervision":
+            told.append(say("The supervision ended with the case."))
+        else:
+            told.append(say("The request was not decided and lapsed: {plea}.", plea=named(str(ended), PLEAS)))
     for name, value in data.items():
         field = FIELDS.get(name)
         if field is None or name in _TOLD_APART or not isinstance(value, str) or not value:
             continue
-        told.append(f"{say(field.label)}：{named(value, field.choices)}")
+        told.append(
+            f"{say(field.label)}：{_instant(value) if field.kind == 'instant' else named(value, field.choices)}"
+        )
     return told
+
+
+def _instant(written: str) -> str:
+    """Return a time of a form in words; without an offset it is the district's own."""
+    moment = datetime.fromisoformat(written)
+    return exact(moment if moment.tzinfo else moment.replace(tzinfo=CHINA))[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from api import uploads
 from api.playing import script
 from api.playing.script import Plan, Road, Timeline
 from api.playing.stage import REFUSED, Played, Stage
-from core.actor import citizen, system
+from core.actor import Role, citizen, system
 from core.datums import Datum
 from core.db import snapshot, transaction
 from core.errors import NotFound
@@ -194,6 +194,7 @@ class Matters:
             source_id=key,
             category_code=category,
             category_confidence=1.0 if category else None,
+            category_by=Role.GRID_WORKER.value,
             place=place,
             process="patrol",
         )
