@@ -34,12 +34,17 @@ _HARMLESS: Final = re.compile(
     "割喉价|跳楼价|自焚式|燃气公司|燃气费|燃气表|煤气罐车|用电安全|安全生产",
 )
 #: What takes a word back when it stands shortly before it, inside the same clause.
-_BEFORE: Final = re.compile(
+_BEFORE_IT: Final = (
     "(?:没有?|未|无|并非|不是|不会|避免|防止|预防|以免|杜绝|严防|谨防|防范|排除)(?:发生|造成|出现|导致|引起|引发|任何|人|人员|再|继续|过)*$"
-    "|(?:每逢|每次|每到|一到|咨询|了解|请问|想问|如果|如有|试想|想象|一但|若是|加大|快要|即将|将要|以防|简直|等于|企图|经常|时常|常常|三天两头|动不动|多次|几次|时有|频繁|频频|接二连三|近期|类似|听说|新闻|引起|会|可|"
+    "|(?:每逢|每次|每到|一到|{habit}咨询|了解|请问|想问|如果|如有|试想|想象|一但|若是|加大|快要|即将|将要|以防|简直|等于|企图|近期|类似|听说|新闻|引起|会|可|"
     "要是|万一|假如|一旦|倘若|若|假设|会不会|可能|容易|易|随时|极易|恐|担心|害怕|怕|以后|将来|迟早|潜在|存在)[^，。！？；,.!?;]{0,12}$"
-    "|(?:去年|前年|上个月|上月|前几年|多年前|当年|曾经?|以前|之前|年前|[一二三四五六七八九十两几0-9]+(?:年|个月|月)前?|[0-9]{4}年[^，。！？；]{0,8})[^，。！？；,.!?;]{0,14}$",
+    "|(?:去年|前年|上个月|上月|前几年|多年前|当年|曾经?|以前|之前|年前|[一二三四五六七八九十两几0-9]+(?:年|个月|月)前?|[0-9]{4}年[^，。！？；]{0,8})[^，。！？；,.!?;]{0,14}$"
 )
+#: Words of habit: what happens again and again is no emergency of this hour; where it is what a message is about, a
+#: water or power cut all the same cannot wait.
+_HABIT: Final = "经常|时常|常常|三天两头|动不动|多次|几次|时有|频繁|频频|接二连三|"
+_BEFORE: Final = re.compile(_BEFORE_IT.replace("{habit}", _HABIT))
+_BEFORE_MATTER: Final = re.compile(_BEFORE_IT.replace("{habit}", ""))
 #: What takes a word back when it follows it.
 _AFTER: Final = re.compile(
     "^[^，。！？；]{0,4}(?:演练|演习|演示)|^(?:点)?(?:整治|治理|改造)|^[前时后](?:[一二两三]|能|要|应)|^到几点|^(?:的)?(?:通知|公告|补偿|频率|次数|隐患|风险|可能|现象|事件|案例|事故|意外|危险|危险性|预案|应急预案|知识|教育|宣传|保险|险|事故处理|事故责任|赔偿|认定|鉴定|报告|原因|调查|的话|怎么办|时(?:怎么|如何)|是在|后(?:的)?(?:赔偿|理赔))"
@@ -85,7 +90,7 @@ _EMERGENCY: Final[tuple[tuple[str, str], ...]] = (
     ),
 )
 _UTILITIES: Final[tuple[str, ...]] = (
-    "(?:停水|断水|没(?:有)?水(?:用|喝|了)|自来水[^，。！？；]{0,6}(?:停|断|没了)|爆管|水管[^，。！？；]{0,6}(?:爆|破裂|断|漏了|在漏|喷水)|消防栓[^，。！？；]{0,6}(?:爆|喷水|漏)|没有一滴水|一滴水都没有|地下室[^，。！？；]{0,3}淹|自来水[^，。！？；]{0,6}(?:发黄|发黑|浑浊|有异味))",
+    "(?:停水|断水|没(?:有)?水(?:用|喝|了)|无水可用|供水不足|用水问题|水压(?:特别|很|太|严重|非常)?(?:小|低|不足|不够)|水何时[^，。！？；]{0,4}供|自来水[^，。！？；]{0,6}(?:停|断|没了)|爆管|水管[^，。！？；]{0,6}(?:爆|破裂|断|漏了|在漏|喷水)|消防栓[^，。！？；]{0,6}(?:爆|喷水|漏)|没有一滴水|一滴水都没有|地下室[^，。！？；]{0,3}淹|自来水[^，。！？；]{0,6}(?:发黄|发黑|浑浊|有异味))",
     "(?:停电|断电|没(?:有)?电(?:用|了)|跳闸|变压器[^，。！？；]{0,6}(?:坏|冒烟|烧)|电压(?:太|很|过)低|大面积停)",
     "(?:停气|断气了|没(?:有)?(?:煤气|燃气|天然气)|(?:燃气|天然气|煤气)(?:停|断)|(?:燃气|天然气|煤气)(?:压力[^，。！？；]{0,6}(?:低|小|不足)|[^，。！？；]{0,4}[打点]不着)|停暖|暖气[^，。！？；]{0,4}(?:停|不热))",
     "(?:路面|道路|马路|地面|人行道|公路)[^，。！？；]{0,8}(?:塌陷|坍塌|下陷|沉陷|塌了|陷下去|大坑洞)|塌方|天坑|(?:沙?井盖)[^，。！？；]{0,8}(?:不见|丢失|缺失|没了|被偷|掉|破了|塌)",
@@ -103,18 +108,20 @@ _INSIDE: Final = re.compile("快要?[倒坍塌垮]|每逢|每次|快塌|可能|�
 _OPENING: Final = 80
 _SHORT: Final = 160
 _NOW: Final = re.compile("正在|现在|此刻|这会儿|快来|赶快来|刚刚|刚才|[^不]紧急|等待救援|请求救援|急需|速来|十万火急")
+_FIRST: Final = re.compile("[^。！!？?\\n]{1,60}")
 #: Characters of context that a guard may look at.
 _REACH: Final = 22
 
 
-def _stands(text: str, start: int, end: int, *, now: bool) -> bool:
-    """Return whether nothing around text[start:end] takes it back and, where `now` asks it, it is of this hour."""
-    if now and start >= _OPENING and len(text) > _SHORT and not _NOW.search(text[max(0, start - 40) : end + 40]):
+def _stands(text: str, start: int, end: int, matter: int) -> bool:
+    """Return whether nothing around text[start:end] takes it back, and it is of this hour."""
+    if start >= _OPENING and len(text) > _SHORT and not _NOW.search(text[max(0, start - 40) : end + 40]):
         return False
     if _INSIDE.search(text[start:end]):
         return False
     before, after = text[max(0, start - _REACH) : start], text[end : end + _REACH]
-    return not _BEFORE.search(before) and not _AFTER.search(after)
+    guard = _BEFORE_MATTER if end <= matter else _BEFORE
+    return not guard.search(before) and not _AFTER.search(after)
 
 
 def alarm(text: str) -> Alarm:
@@ -126,14 +133,20 @@ def alarm(text: str) -> Alarm:
         return Alarm("ordinary")
     plain = _HARMLESS.sub(lambda found: "〇" * len(found.group()), text)
     for call, pattern in _CALLS:
-        words = _words(plain, pattern, now=True)
+        words = _words(plain, pattern)
         if words:
             return Alarm("emergency", words, call)
-    words = _words(text, _UTILITY, now=True)
+    words = _words(text, _UTILITY, matter=_matter(text))
     return Alarm("utilities", words) if words else Alarm("ordinary")
 
 
-def _words(text: str, pattern: re.Pattern[str], *, now: bool) -> tuple[str, ...]:
-    """Return up to three different phrases of a pattern that stand."""
-    found = (m.group().rstrip("，。！,!") for m in pattern.finditer(text) if _stands(text, m.start(), m.end(), now=now))
+def _matter(text: str) -> int:
+    """Return where the first sentence ends, often a title: it says what the message is about."""
+    found = _FIRST.search(text)
+    return found.end() if found else 0
+
+
+def _words(text: str, pattern: re.Pattern[str], *, matter: int = 0) -> tuple[str, ...]:
+    """Return up to three different phrases of a pattern that stand; matter: end of what the message is about."""
+    found = (m.group().rstrip("，。！,!") for m in pattern.finditer(text) if _stands(text, m.start(), m.end(), matter))
     return tuple(dict.fromkeys(found))[:3]

@@ -144,11 +144,10 @@ def labelled(data: Path, *, held_back: bool = True) -> Iterator[Figure]:
     part = "held back" if held_back else "built with"
     board = [row for row in rows if not row["id"].startswith("weibo:")]
     name = f"labels_matters.csv, {part}, message board"
-    kinds = [(row, kind_of(texts[row["id"]])) for row in board]
-    strict = [row["id"] for row, kind in kinds if kind != row["kind"]]
-    lenient = [row["id"] for row, kind in kinds if kind not in (row["kind"], row["also"])]
-    yield Figure(name, "kind", len(board), 1 - len(strict) / len(board), failures=tuple(strict))
-    yield Figure(name, "kind, or the second one that fits as well", len(board), 1 - len(lenient) / len(board))
+    kinds = [(row, kind_of(texts[row["id"]])) for row in board if row["kind"]]
+    yield _share(name, "kind", [(row["id"], kind == row["kind"]) for row, kind in kinds])
+    fitting = [(row["id"], kind in (row["kind"], row["also"])) for row, kind in kinds]
+    yield _share(name, "kind, or the second one that fits as well", fitting)
     for shown, chosen in (("message board", board), ("flood posts", [row for row in rows if row not in board])):
         pairs = [(row["id"], row["urgency"], alarm(texts[row["id"]]).level) for row in chosen]
         name = f"labels_matters.csv, {part}, {shown}"
