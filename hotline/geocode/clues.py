@@ -207,7 +207,7 @@ class Finder:
             bare = clause if len(places) == len(clause) else "".join(clause[at] for at in places)
             for found in self._damaged.find(bare):
                 like = replace(found, start=places[found.start], end=places[found.end - 1] + 1)
-                if not _is_covered(offset + like.start, offset + like.end, hits, len(self._likely[like.index].text)):
+                if not _is_covered(offset + like.start, offset + like.end, hits, self._likely[like.index]):
                     clues += self._resembling(clause, offset, like)
         return clues[:MOST]
 
@@ -348,11 +348,11 @@ def _detail_of(road: str, number: int, estimate: Estimate) -> dict[str, Any]:
     return detail
 
 
-def _is_covered(start: int, end: int, hits: Hits, length: int) -> bool:
+def _is_covered(start: int, end: int, hits: Hits, meant: Name) -> bool:
     """Return whether an exact name covers a stretch about as well, so that it was not written wrongly."""
     for first, last, name in hits.names:
         # A name longer by three is told by more than the exact one within it.
-        longer = length >= len(name.text) + 3 and start <= first and last <= end
+        longer = not meant.roads and len(meant.text) >= len(name.text) + 3 and start <= first and last <= end
         if not longer and name.distinct >= 0.3 and min(end, last) - max(start, first) >= 0.6 * (end - start):
             return True
     return any(min(end, last) - max(start, first) >= 0.6 * (end - start) for first, last, _ in hits.areas)

@@ -20,8 +20,8 @@ from hotline.geocode.writing import normalise
 #: Below this a guess is not given: names may be chance, a known road that is written out with a number is not.
 LEAST = 0.3
 _LEAST_BY_ROAD = 0.15
-#: An exact house number outweighs roads of the same name that only might have it.
-_EXACT_WEIGHT = 4.0
+#: An exact house number outweighs roads of the same name that only might have it, and any number one without.
+_WEIGHT = {"address_exact": 4.0, "address_road": 0.4}
 #: Above this no damaged names are looked for: a name may be a part of a longer one, an address is more by itself.
 _ENOUGH, _ENOUGH_BY_ROAD = 0.6, 0.4
 #: Where a place elsewhere is named and the district is not, a guess must be this sure.
@@ -238,7 +238,7 @@ def _share(clues: list[Clue]) -> None:
     for readings in by_span.values():
         if len(readings) == 1:
             continue
-        weights = [clue.confidence * (_EXACT_WEIGHT if clue.why == "address_exact" else 1.0) for clue in readings]
+        weights = [clue.confidence * _WEIGHT.get(clue.why, 1.0) for clue in readings]
         shared = []
         for clue, own in zip(readings, weights, strict=True):
             elsewhere = sum(
