@@ -1,5 +1,5 @@
 # The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or 13; see README.md.
-.PHONY: demo up stop status doctor test stress check bench lock clean help
+.PHONY: demo up stop status doctor test test-sip stress check bench lock clean help
 .DEFAULT_GOAL := help
 PY := .venv/bin/python -P
 
@@ -8,6 +8,7 @@ help:
 	@echo "make stop    stop exactly what was started here"
 	@echo "make test    every check and every test (about 15 minutes at most)"
 	@echo "make stress  kill and walk at random, the whole of it (about half an hour)"
+	@echo "make test-sip  ring the desk through kamailio, called by sipp (a minute)"
 	@echo "make check   the fast checks only (under a minute)"
 	@echo "make bench   measure, and print ratios"
 	@echo "make doctor  look for what silently goes wrong"
@@ -52,6 +53,11 @@ stress:
 	@./setup.sh test
 	@.venv/bin/wangge with-servers -- env WANGGE_STRESS=1 $(PY) -m pytest -s \
 	    tests/database/test_faults.py tests/database/test_stateful.py $(ARGS)
+
+# Real SIP on loopback: kamailio and sipp are installed for it, and no service of theirs is started.
+test-sip:
+	@./setup.sh sip
+	@.venv/bin/wangge with-servers -- $(PY) -m pytest -s tests/sip/calls.py $(ARGS)
 
 bench:
 	@./setup.sh bench

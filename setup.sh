@@ -2,17 +2,18 @@
 # Installs what this checkout needs and is missing: distribution packages, a Python environment in .venv, and the pages'
 # scripts and styles from npm. Safe to repeat and to interrupt; quick when all is there.
 #
-# usage: ./setup.sh demo|check|test|bench
+# usage: ./setup.sh demo|check|test|bench|sip
 #   demo   what the program needs
 #   check  + the checkers            test, bench  + a browser and Chinese fonts for the journeys
+#   sip    + kamailio and sipp beside all of that
 #
 # Exit codes: 0 ready, 2 something must be done by hand first (the command is printed), 1 a step failed.
 set -euo pipefail
 umask 022
 
 purpose="${1:-demo}"
-case "$purpose" in demo | check | test | bench) ;; *)
-    echo "usage: ./setup.sh demo|check|test|bench" >&2
+case "$purpose" in demo | check | test | bench | sip) ;; *)
+    echo "usage: ./setup.sh demo|check|test|bench|sip" >&2
     exit 2
     ;;
 esac
@@ -104,6 +105,12 @@ assets_ready() {
     [ "$(cat "$stamps/assets" 2>/dev/null)" = "$(assets_stamp)" ] && [ -d api/static/vendor ]
 }
 
+# The switchboard's program with what speaks HTTP, and a telephone to call it with.
+has_sip() {
+    { command -v kamailio || [ -x /usr/sbin/kamailio ]; } && command -v sipp &&
+        compgen -G '/usr/lib/*/kamailio/modules/http_client.so'
+} >/dev/null
+
 postgres_package() {
     local version
     for version in 15 16 17 18 19; do
@@ -118,6 +125,7 @@ postgres_package() {
 missing=()
 wants_postgres=
 optional=()
+sip=()
 find_python >/dev/null || missing+=(python3 python3-venv)
 has_postgis || wants_postgres=yes
 # redis-tools holds the server's program without the service that redis-server would start on port 6379.
@@ -131,7 +139,7 @@ for tool in setpriv unshare flock; do
 done
 # Without these two only PDF files cannot be made, so they are no reason to refuse either.
 has_pango || optional+=(libpango-1.0-0 libpangoft2-1.0-0)
-if [ "$purpose" = test ] || [ "$purpose" = bench ]; then
+if [ "$purpose" = test ] || [ "$purpose" = bench ] || [ "$purpose" = sip ]; then
     has_chromium || optional+=(chromium)
     has_cjk_font || optional+=(fonts-noto-cjk)
 else
@@ -139,7 +147,11 @@ else
     has_chinese_font || optional+=(fonts-wqy-microhei)
 fi
 
-if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt 0 ]; then
+if [ "$purpose" = sip ] && ! has_sip; then
+    sip=(kamailio kamailio-utils-modules sip-tester)
+fi
+
+if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt 0 ] || [ ${#sip[@]} -gt 0 ]; then
     command -v apt-get >/dev/null ||
         { say "Needed: Python 3.11, PostgreSQL 15 with PostGIS 3, Redis, Node.js and npm. This machine has no apt-get." >&2; exit 2; }
     as_root=()
@@ -173,7 +185,7 @@ if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt
     fi
     # A missing browser alone only skips the browser tests, and missing Pango the PDF; it is no reason to refuse.
     if [ -n "$by_hand" ] && [ ${#missing[@]} -eq 0 ]; then
-        say "Not installed: ${optional[*]}. Browser journeys will be skipped, PDF files may be missing or without Chinese." >&2
+        say "Not installed: ${optional[*]} ${sip[*]}. Browser journeys will be skipped, PDF files may be missing or without Chinese." >&2
     elif [ -n "$by_hand" ]; then
         all=("${missing[@]}" "${optional[@]}")
         {
@@ -218,6 +230,21 @@ if [ ${#missing[@]} -gt 0 ] || [ -n "$wants_postgres" ] || [ ${#optional[@]} -gt
                 say "  $package is not in this distribution; browser journeys or PDF files will be missing."
             fi
         done
+        if [ ${#sip[@]} -gt 0 ]; then
+            # The package would start a switchboard on port 5060. Our file keeps it from that and goes again afterwards.
+            policy=/usr/sbin/policy-rc.d
+            if [ ! -e "$policy" ]; then
+                forget_policy() { "${as_root[@]}" rm -f "$policy"; }
+                trap forget_policy EXIT
+                printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+                "${as_root[@]}" chmod 755 "$policy"
+                step "${sip[*]:0:4}" "${apt_get[@]}" install --no-install-recommends "${sip[@]}"
+                forget_policy
+                trap - EXIT
+            else
+                step "${sip[*]:0:4}" "${apt_get[@]}" install --no-install-recommends "${sip[@]}"
+            fi
+        fi
     fi
 fi
 has_postgis || fail "PostgreSQL with PostGIS is still missing after the install; see $log."

@@ -33,6 +33,7 @@ _GROUPS = (
     "api.cli_demo",
     "api.cli_audit",
     "api.cli_windows",
+    "api.cli_telephone",
 )
 
 

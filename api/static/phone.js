@@ -32,7 +32,7 @@
     if (card && by(`input[name="call"][value="${card.dataset.call}"]`)) by("[data-accept]", card)?.remove();
     const rings = card?.dataset.state === "ringing";
     document.title = rings ? `☎ ${title}` : title;
-    if (rings && rang !== card.dataset.call) by("#phone-said").textContent = slot.dataset.said;
+    if (rings && rang !== card.dataset.call) by("#phone-said").textContent = slot.dataset.rings;
     rang = rings ? card.dataset.call : "";
     tick();
     listen();

@@ -14,7 +14,10 @@ document.addEventListener("htmx:sendError", () => {
   notice.append(words);
   box.replaceChildren(notice);
 });
-document.addEventListener("htmx:beforeRequest", () => document.getElementById("problem").replaceChildren());
+document.addEventListener("htmx:beforeRequest", (event) => {
+  // What draws itself anew in the background takes away nothing that somebody has yet to read.
+  if (!event.detail.target?.closest?.("#phone, #queue")) document.getElementById("problem").replaceChildren();
+});
 document.addEventListener("click", (event) => {
   const print = event.target.closest("[data-print]");
   if (print) window.print();
