@@ -26,7 +26,9 @@ _MODELS = (
     "dispatch.jobs",
     "hotline.models",
     "hotline.learning",
+    "hotline.aliases",
     "hotline.telephone.models",
+    "hotline.weibo.models",
     "hotline.hot_matters",
 )
 
