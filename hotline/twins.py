@@ -95,6 +95,16 @@ _MANNERS: Final = re.compile(
 )
 
 
+def place_names(text: str) -> list[str]:
+    """Return the names of places in a text, in their order, each once: two characters and the word for its kind."""
+    found: dict[str, None] = {}
+    for part in _parts(_bare(text)[0]):
+        for one in _NAMES.finditer(part):
+            if (one.group(1) or one.group(2)) not in _NAMELESS:
+                found[one.group()] = None
+    return list(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Twin:
     """A case that a message may repeat."""
