@@ -122,7 +122,7 @@ def _make_rulebook(code: str) -> tuple[int, Rulebook]:
 def _make_intake(code: str) -> tuple[int, Intake]:
     with snapshot(system(code, "wiring")) as session:
         book = read_rulebook(session, code)
-        gazetteer = load_gazetteer(session, code, outside=book.settings.get("outside", ()))
+        gazetteer = load_gazetteer(session, code, outside=book.settings.get("outside", ()), day=now().date())
         cells = load_locator(session, code)
         towns = {
             town: shapely.from_wkb(bytes(shape))

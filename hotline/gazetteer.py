@@ -4,6 +4,7 @@ Points come out of the database as two numbers and polygons as WKB, never throug
 """
 
 from collections.abc import Iterable
+from datetime import date
 
 import shapely
 from sqlalchemy import text
@@ -18,8 +19,15 @@ _AREAS = text("""
     FROM area WHERE district_code = :district ORDER BY code
 """)
 _PLACES = text("""
-    SELECT name, ST_X(geom), ST_Y(geom), coalesce(town_code, ''), community_code, address, type_path
+    SELECT key, name, ST_X(geom), ST_Y(geom), coalesce(town_code, ''), community_code, address, type_path
     FROM place WHERE district_code = :district ORDER BY key
+""")
+_ALIASES = text("""
+    SELECT a.name, coalesce(p.key, ''), ST_X(a.geom), ST_Y(a.geom)
+    FROM alias a LEFT JOIN place p ON p.district_code = a.district_code AND p.key = a.place_key
+    WHERE a.district_code = :district AND a.state = 'confirmed'
+      AND (CAST(:day AS date) IS NULL OR (a.valid_from <= :day AND coalesce(a.valid_to, :day) >= :day))
+    ORDER BY a.decided_at
 """)
 _ADDRESSES = text("""
     SELECT name, ST_X(geom), ST_Y(geom), coalesce(town_code, ''), community_code, road, house_no
@@ -27,10 +35,13 @@ _ADDRESSES = text("""
 """)
 
 
-def load_gazetteer(session: Session, district: str, *, outside: Iterable[str] = ()) -> Gazetteer:
+def load_gazetteer(
+    session: Session, district: str, *, outside: Iterable[str] = (), day: date | None = None
+) -> Gazetteer:
     """Return the gazetteer of a district from the database; reads only, seconds for 200,000 names.
 
     outside: names of districts, cities and provinces elsewhere, which mean that a matter is not here.
+    day: confirmed other names count if they hold on it; every one without it.
     Raises NotFound for a district that is not loaded.
     """
     bound = {"district": district}
@@ -50,11 +61,27 @@ def load_gazetteer(session: Session, district: str, *, outside: Iterable[str] = 
         )
         for level, code, full, short, aliases, _derived, shape, lng, lat in session.execute(_AREAS, bound)
     ]
-    entries = [
+    others: dict[str, list[str]] = {}
+    entries = []
+    for other, key, x, y in session.execute(_ALIASES, {**bound, "day": day}):
+        if key:
+            others.setdefault(key, []).append(other)
+        else:
+            # Names of a point, and of places that left the register, stand for themselves.
+            entries.append(Entry(kind="place", name=other, lng=x, lat=y, aliases=(other,)))
+    entries += [
         Entry(
-            kind="place", name=name_, lng=x, lat=y, town_code=town, community_code=part, address=address, category=path
+            kind="place",
+            name=name_,
+            lng=x,
+            lat=y,
+            town_code=town,
+            community_code=part,
+            address=address,
+            category=path,
+            aliases=tuple(others.get(key, ())),
         )
-        for name_, x, y, town, part, address, path in session.execute(_PLACES, bound)
+        for key, name_, x, y, town, part, address, path in session.execute(_PLACES, bound)
     ]
     entries += [
         Entry(kind="address", name=name_, lng=x, lat=y, town_code=town, community_code=part, road=road, house_no=number)

@@ -138,6 +138,8 @@ class Gazetteer:
         self._parts: dict[str, list[Spot]] = {}
         self._add_areas()
         self._prefixes = self._prefix_pattern()
+        #: Other names that people gave: what two persons agreed on is a name, common words or not.
+        self._given = {normalise(alias) for row in self.rows for alias in row.aliases}
         #: Last-level types are common words: nobody is at a place that is called only 停车场.
         self._types = {normalise(part) for row in self.rows for part in row.category.split(";") if part}
         for index, row in enumerate(self.rows):
@@ -309,7 +311,7 @@ class Gazetteer:
             if len(text) <= 4 and not name.fixed and len(rjieba.cut(text)) == 1:
                 # A dictionary word is more often meant as the word than as the shop that borrowed it.
                 by_length *= 0.4
-            name.distinct = by_length
+            name.distinct = max(by_length, 0.75) if text in self._given and len(text) >= 3 else by_length
 
     def _automaton(self) -> Any:
         automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)

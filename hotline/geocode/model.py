@@ -95,6 +95,7 @@ class Entry:
     address: str = ""
     #: The source's type path, its levels separated by `;`.
     category: str = ""
+    #: Other names that people gave it and a second person confirmed.
     aliases: tuple[str, ...] = ()
 
 
