@@ -1,8 +1,7 @@
-"""Category, kind, urgency, twins: how right and how fast. `python -m bench.classify [--rounds 3]`.
+"""Category, kind, urgency, masking, twins: how fast. `python -m bench.classify [--rounds 3]`; how right says `wangge evaluate`.
 
-Times are of the processor, not the wall, because the machine may be shared. Reads `complaints/` below WANGGE_DATA when
-it is there and says so when it is not; the rates need no data. The district model is trained into a temporary folder
-from `labelled_tokens_train.csv` and judged on `labelled_text_dev.csv`.
+Times are of the processor, not the wall, because the machine may be shared. The district's model is trained into a
+temporary folder from `labelled_tokens_train.csv` below WANGGE_DATA, where it is there.
 """
 
 import argparse
@@ -17,7 +16,8 @@ from pathlib import Path
 from core.settings import settings
 from hotline.classify import SHIPPED, Classifier
 from hotline.kinds import kind_of
-from hotline.train import Report, evaluate, own_sentences, train
+from hotline.masking import mask
+from hotline.train import own_sentences, train
 from hotline.twins import TwinIndex
 from hotline.understand import SURE_OF_TWIN
 from hotline.urgency import alarm
@@ -39,60 +39,18 @@ def rate(call, items, *, rounds=3):
     return max(best)
 
 
-def show(name: str, found: Report) -> None:
-    print(
-        f"{name}: messages {found.messages}, accuracy {found.accuracy:.4f}, macro-F1 {found.macro_f1:.4f}, "
-        f"calibration error {found.calibration_error:.3f}, answered {found.answered:.3f} "
-        f"with accuracy {found.accuracy_answered:.4f}, model {found.model}"
-    )
-
-
-def table(found: Report) -> None:
-    print("  class            precision  recall   F1     support")
-    for name, one in found.classes.items():
-        print(f"  {name:　<8} {one.precision:8.3f} {one.recall:8.3f} {one.f1:8.3f} {one.support:6d}")
-    print("  top probability: bin, messages, mean said, share right")
-    for low, n, said, right in found.reliability:
-        print(f"  {low:.1f} to {low + 0.1:.1f}  {n:5d}  {said:.3f}  {right:.3f}")
-
-
-def accuracy(folder: Path) -> Classifier | None:
-    """Print the figures of the shipped and the district's model; return the latter where there is data."""
-    train_csv, dev_csv = folder / "complaints/labelled_tokens_train.csv", folder / "complaints/labelled_text_dev.csv"
-    if not dev_csv.is_file():
-        print(f"accuracy: not measured, {dev_csv.name} is absent")
+def district(folder: Path) -> Classifier | None:
+    """Return a model trained from the given labelled messages; None, aloud, where there are none."""
+    source = folder / "complaints/labelled_tokens_train.csv"
+    if not source.is_file():
+        print(f"the district's model is not measured, {source.name} is absent")
         return None
-    found = evaluate(Classifier.load(SHIPPED), dev_csv)
-    show("shipped model (own sentences) on dev", found)
-    table(found)
     with tempfile.TemporaryDirectory() as made:
         out = Path(made) / "classifier.npz"
         start = time.process_time()
-        show("district model, cross-validated on its training file", train(train_csv, out))
-        print(f"  trained in {time.process_time() - start:.1f} s, {out.stat().st_size / 1e6:.1f} MB")
-        model = Classifier.load(out)
-    found = evaluate(model, dev_csv)
-    show("district model on dev", found)
-    table(found)
-    return model
-
-
-def alarms(folder: Path) -> None:
-    """Print how often real board messages, which are hardly ever emergencies, raise one, and flood posts do."""
-    import csv
-
-    for name in ("complaints/messages_hot.csv", "complaints/messages_unlabelled.csv", "weibo/posts.csv"):
-        path = folder / name
-        if not path.is_file():
-            print(f"urgency: not measured, {path.name} is absent")
-            continue
-        with path.open(encoding="utf-8", newline="") as lines:
-            texts = [r.get("text") or f"{r['title']}。{r['content']}" for r in csv.DictReader(lines)]
-        levels = [alarm(text).level for text in texts]
-        print(
-            f"urgency of {name}: {len(texts)} messages, emergency {levels.count('emergency')}, "
-            f"utilities {levels.count('utilities')}"
-        )
+        train(source, out)
+        print(f"trained in {time.process_time() - start:.1f} s, {out.stat().st_size / 1e6:.1f} MB")
+        return Classifier.load(out)
 
 
 def speed(models: dict[str, Classifier], *, rounds: int) -> None:
@@ -105,7 +63,7 @@ def speed(models: dict[str, Classifier], *, rounds: int) -> None:
             per_second, micro = rate(model.classify, items, rounds=rounds)
             mean = sum(map(len, items)) / len(items)
             print(f"classify, {name} model, {kind} (mean {mean:.0f} characters): {per_second:,.0f}/s, {micro:.0f} us")
-    for name, call in (("urgency", alarm), ("kind", kind_of)):
+    for name, call in (("urgency", alarm), ("kind", kind_of), ("masking", mask)):
         per_second, micro = rate(call, short, rounds=rounds)
         print(f"{name}, short: {per_second:,.0f}/s, {micro:.0f} us")
 
@@ -115,26 +73,6 @@ def apart(one, other) -> float:
     if one[1] is None or other[1] is None:
         return math.inf
     return math.hypot((one[1] - other[1]) * math.cos(math.radians(one[2])), one[2] - other[2]) * 111_195
-
-
-def fiction(models: dict[str, Classifier], *, count: int = 4_000) -> None:
-    """Print the figures on the fictional district's complaints, whose sentences no model was trained on."""
-    from datetime import date
-
-    from grid.fiction import build
-    from hotline.fiction import complaints
-
-    rows = list(complaints(build(seed=1, households=20_000), count=count, start=date(2026, 3, 1), days=30, seed=1))
-    for name, model in models.items():
-        pairs = [(model.classify(row["text"]), row["truth"]) for row in rows]
-        given = [(one, truth) for one, truth in pairs if one.level1]
-        right = sum(one.level1 == truth["level1"] for one, truth in given)
-        best = sum(one.categories[0].name == truth["level1"] for one, truth in pairs)
-        kinds = sum(one.kind == truth["kind"] for one, truth in pairs)
-        print(
-            f"fiction, {name} model: level 1 right {best / count:.3f}, answered {len(given) / count:.3f}, "
-            f"right there {right / len(given):.3f}, kind right {kinds / count:.3f}"
-        )
 
 
 def twins(*, kept: int = 50_000, asked: int = 3_000) -> None:
@@ -192,11 +130,9 @@ def main() -> None:
     folder = settings().data
     models = {"shipped": Classifier.load(SHIPPED)}
     if not chosen.no_training:
-        district = accuracy(folder)
-        if district:
-            models["district"] = district
-    alarms(folder)
-    fiction(models)
+        trained = district(folder)
+        if trained:
+            models["district"] = trained
     speed(models, rounds=chosen.rounds)
     twins()
 
