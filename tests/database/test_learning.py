@@ -144,7 +144,11 @@ def test_too_few_lessons_train_nothing(code: str) -> None:
 
 
 def test_what_only_the_program_said_is_no_lesson(code: str) -> None:
-    said: dict[str, Any] = {"suggestions": {"categories": [{"code": "1001"}]}, "category_by": "model", "category_confidence": 1.0}
+    said: dict[str, Any] = {
+        "suggestions": {"categories": [{"code": "1001"}]},
+        "category_by": "model",
+        "category_confidence": 1.0,
+    }
     confirm(code, 5, **(said | {"category_code": "1001"}))
     confirm(code, 3, **(said | {"category_code": "2001"}))
     with snapshot(system(code, "tests")) as session:

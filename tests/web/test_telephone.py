@@ -326,7 +326,9 @@ def test_a_call_that_is_none_is_refused_on_the_call_page(signed_in: SignIn, call
 # ---- the live feed
 
 
-def events(server: str, cookies: dict[str, str], seconds: float, during: Callable[[], object]) -> list[tuple[float, str]]:
+def events(
+    server: str, cookies: dict[str, str], seconds: float, during: Callable[[], object]
+) -> list[tuple[float, str]]:
     """Follow /phone/live for a while, do something once the first event is there, and return what came and when."""
     came: list[tuple[float, str]] = []
     with (
