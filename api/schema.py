@@ -30,6 +30,7 @@ _MODELS = (
     "hotline.telephone.models",
     "hotline.weibo.models",
     "hotline.hot_matters",
+    "hotline.desk.models",
 )
 
 
