@@ -11,9 +11,10 @@ from typing import Final, Literal
 #: 诉求类型: 投诉, 求助, 咨询, 建议, 表扬.
 Kind = Literal["complaint", "help", "enquiry", "suggestion", "praise"]
 
-#: What weighs more: the first sentence, of which so many characters at most.
+#: What weighs more: the first sentence after a greeting, so many characters at most, or all of a short message.
 _OPENING: Final = 42
-_FIRST: Final = re.compile(rf"[^。！!？?\n]{{1,{_OPENING}}}[？?]?")
+_FIRST: Final = re.compile(rf"(?:[^。！!？?\n]{{1,10}}[！!])?[^。！!？?\n]{{1,{_OPENING}}}[？?]?")
+_SHORT: Final = 80
 #: The kind a message falls to when no phrase speaks; most messages on a hotline are complaints.
 _DEFAULT: Final[Kind] = "complaint"
 #: Weight that a kind must reach, so that one polite word does not turn a complaint into an enquiry.
@@ -72,7 +73,7 @@ _PHRASES: Final[dict[Kind, tuple[tuple[float, str], ...]]] = {
                 "霸王|擅自|强制|乱象|黑恶|涉黑|破裂|故障|豆腐渣|不取缔|何时(?:除|能了|了结)|不准点|垄断|恶性"
             ),
         ),
-        (0.9, "严重影响|臭味|噪音|脏乱差|堵塞|破损|坏了|漏水|占道|违建|停水|停电|隐患|苦不堪言|反映"),
+        (0.9, "严重影响|臭味|噪音|脏乱差|堵塞|破损|坏了|漏水|占道|违建|停水|停电|隐患|苦不堪言|^反映"),
     ),
 }
 _RULES: Final = tuple(
@@ -88,7 +89,7 @@ def kind_of(text: str) -> Kind:
     """Return the kind 诉求类型 that the phrases of a text speak for most; `complaint` when none does."""
     plain = _MANNERS.sub("", text)
     first = _FIRST.search(plain)
-    end = first.end() if first else 0
+    end = len(plain) if len(plain) <= _SHORT else first.end() if first else 0
     scores: dict[Kind, float] = {}
     for kind, weight, pattern in _RULES:
         # Three repetitions say no more than one shout.

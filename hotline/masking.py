@@ -94,8 +94,10 @@ def _personal(run: str, before: str) -> bool:
     if is_identity(number) or _BIRTH.fullmatch(number) or (len(number) == 15 and _OLD_BIRTH.fullmatch(number)):
         return True
     # Cards have 16 to 19 digits; a shorter number that ends rightly by chance is mostly a contract's or a ticket's.
-    if number.isdigit() and len(number) <= 19 and is_card(number):
-        return len(number) >= 16 or (len(number) >= 12 and bool(_CARD_WORD.search(before)))
+    if number.isdigit() and 12 <= len(number) <= 19:
+        named, sound = bool(_CARD_WORD.search(before)), is_card(number)
+        if (sound and named) or (len(number) >= 16 and (sound or named)):
+            return True
     if _LOCAL.fullmatch(number):
         return bool(_PHONE_WORD.search(before))
     # Several numbers run together ("13800000000 13900000000"): a telephone inside is still one.
