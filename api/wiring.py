@@ -4,9 +4,10 @@ Everything here follows the district's data: when `district.revision` grows, the
 anew. Threads share what is built; nothing in it changes.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Session
 from api.live import LiveFeed, LogOnly
 from core.actor import system
 from core.db import snapshot
-from core.errors import Unavailable
+from core.errors import Invalid, Unavailable
 from core.settings import settings
 from dispatch.outbox import Notifier
 from dispatch.rulebook import Rulebook, read_rulebook, revision
@@ -29,7 +30,18 @@ from grid.models import District
 from hotline import learning
 from hotline.gazetteer import load_gazetteer
 from hotline.geocode import Geocoder
+from hotline.hot import DEFAULT, rule_of
+from hotline.hot_matters import Feed
 from hotline.intake import Intake
+from hotline.outward.adapters import CHANNELS, CHATS, Adapter
+from hotline.outward.callback import CallBackTask
+from hotline.outward.chat import Chat
+from hotline.outward.mail import MailSettings, Smtp
+from hotline.outward.pump import Pump
+from hotline.outward.quiet import Quiet
+from hotline.outward.router import Router
+from hotline.outward.sink import Sink
+from hotline.outward.sms import HttpSms, SmsSettings
 from hotline.twins import TwinIndex
 
 #: How long a process trusts its copy before it asks for the revision again.
@@ -38,6 +50,7 @@ _TRUST_S = 2.0
 _TWIN_DAYS, _TWIN_CASES = 30, 20_000
 
 Made = TypeVar("Made")
+_log = logging.getLogger(__name__)
 
 
 def now() -> datetime:
@@ -152,19 +165,30 @@ def _recall_twins(session: Session, book: Rulebook) -> TwinIndex:
     twins = TwinIndex()
     rows = session.execute(
         text(
-            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at, category_code FROM cases "
+            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at, category_code, radius_m FROM cases "
             "WHERE district_code = :d AND received_at > :since ORDER BY received_at DESC LIMIT :n"
         ),
         {"d": book.district, "since": now() - timedelta(days=_TWIN_DAYS), "n": _TWIN_CASES},
     ).all()
     for row in reversed(rows):
         level1 = next(iter(book.category_path(row[5])), None)
-        twins.add(str(row[0]), row[1], row[2], row[3], row[4], level1)
+        twins.add(str(row[0]), row[1], row[2], row[3], row[4], level1, radius_m=row[6] or 0.0)
     return twins
+
+
+def _make_hot_feed(code: str) -> tuple[int, Feed]:
+    book = rulebook(code)
+    try:
+        rule = rule_of(book.settings.get("hot"))
+    except Invalid as error:
+        _log.warning("district %s: %s The default rule is used.", code, error)
+        rule = DEFAULT
+    return book.revision, Feed(rule, level1=lambda category: next(iter(book.category_path(category)), None))
 
 
 _books = _Follows(_make_rulebook)
 _intakes = _Follows(_make_intake)
+_feeds = _Follows(_make_hot_feed)
 
 
 def rulebook(code: str = "") -> Rulebook:
@@ -175,6 +199,11 @@ def rulebook(code: str = "") -> Rulebook:
 def intake(code: str = "") -> Intake:
     """Return the intake of a district, by default the one that pages serve; seconds at the first call."""
     return _intakes.get(code or district())
+
+
+def hot_feed(code: str = "") -> Feed:
+    """Return what finds hot matters among the new cases of a district; at its start it goes back over recent ones."""
+    return _feeds.get(code or district())
 
 
 def trained_model() -> Path:
@@ -193,16 +222,58 @@ def labelled_messages() -> Path | None:
     return given if given.exists() else None
 
 
+def sink_folder() -> Path:
+    """Return where the sink keeps what would have gone out."""
+    return settings().var / "sink"
+
+
+@cache
+def adapters() -> Mapping[str, Adapter]:
+    """Return the ways out that this installation has, by channel; raises Invalid for settings that cannot be used."""
+    told = settings()
+    made: dict[str, Adapter] = {"callback": CallBackTask(clock=now)}
+    if told.sink:
+        return made | {name: Sink(name, sink_folder(), clock=now) for name in CHANNELS if name not in made}
+    if told.sms_url:
+        sms = SmsSettings.read(told.sms_url, told.sms_key.get_secret_value(), told.sms_fields)
+        made["sms"] = HttpSms(sms, clock=now)
+    if told.mail_host:
+        mail = MailSettings(
+            told.mail_host,
+            told.mail_port,
+            told.mail_sender,
+            told.mail_user,
+            told.mail_password.get_secret_value(),
+            told.mail_tls,
+        )
+        made["mail"] = Smtp(mail, clock=now)
+    if told.chat:
+        made |= {name: Chat(name) for name in CHATS}
+    return made
+
+
 @cache
 def notifier() -> Notifier:
-    """Return what takes outbox messages out of the house: the live feed on Redis, else the log."""
+    """Return what takes outbox messages on: the live feed on Redis (else the log), and the deliveries of answers."""
     url = settings().broker_url
-    return LiveFeed(url) if url.startswith(("redis", "unix")) else LogOnly()
+    feed: Notifier = LiveFeed(url) if url.startswith(("redis", "unix")) else LogOnly()
+    return Router(
+        feed, books=rulebook, channels=lambda: frozenset(adapters()), clock=now, address=settings().public_address
+    )
+
+
+@cache
+def pump() -> Pump:
+    """Return what sends the deliveries."""
+    return Pump(adapters(), clock=now, quiet=lambda code: Quiet.of(rulebook(code).settings))
 
 
 def forget() -> None:
     """Drop what this process has built; after a fork, and between tests."""
     _books.forget()
     _intakes.forget()
+    _feeds.forget()
     _first.cache_clear()
     notifier.cache_clear()
+    adapters.cache_clear()
+    pump.cache_clear()

@@ -18,24 +18,29 @@ from kombu.exceptions import OperationalError
 from api import wiring
 from core.actor import system
 from core.db import forget_engines, transaction
-from core.errors import Unavailable, WanggeError
+from core.errors import Conflict, Unavailable, WanggeError
 from core.settings import settings
 from dispatch import anchors, outbox, tallies
 from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
+from hotline.outward.pump import prune as prune_deliveries
 
 _log = logging.getLogger(__name__)
 
 #: Periods of the clock in seconds. A bell rung at every commit makes the relay faster than this.
-_RELAY_S, _SWEEP_S, _JOBS_S, _NIGHTLY_S = 1.0, 10.0, 3.0, 24 * 3600.0
+_RELAY_S, _SWEEP_S, _JOBS_S, _HOT_S, _NIGHTLY_S = 1.0, 10.0, 3.0, 20.0, 24 * 3600.0
 #: Delivered messages are kept this long for who asks what was sent.
 _KEEP_OUTBOX = timedelta(days=30)
+#: What was sent stays readable this long: "I never got an answer" comes late.
+_KEEP_DELIVERIES = timedelta(days=180)
 #: Training takes a minute or two; one that takes longer than this hangs, and its job may be taken over.
 _LEARN_S = 3600
 #: One task works at most this long, then leaves the rest to the next tick.
 _SLICE_S = 20.0
+#: Cases that are looked at for hot matters in one transaction.
+_HOT_CASES = 200
 
 app = Celery("wangge", broker=settings().broker_url or None, set_as_current=True)
 app.conf.update(
@@ -51,8 +56,10 @@ app.conf.update(
     # A tick that waited longer than its period is dropped: the next one does its work.
     beat_schedule={
         "relay": {"task": "wangge.relay", "schedule": _RELAY_S, "options": {"expires": _RELAY_S}},
+        "send": {"task": "wangge.send", "schedule": _SEND_S, "options": {"expires": _SEND_S}},
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
+        "hot": {"task": "wangge.hot", "schedule": _HOT_S, "options": {"expires": _HOT_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
         "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
     },
@@ -75,6 +82,15 @@ def relay() -> int:
             sent += some
             if not some:
                 break
+    return sent
+
+
+@app.task(name="wangge.send")  # type: ignore[untyped-decorator]
+def send() -> int:
+    """Send the deliveries that are due, in every district; return how many went out."""
+    sent, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        sent += wiring.pump().run(code, going=lambda: time.monotonic() < end).sent
     return sent
 
 
@@ -110,6 +126,26 @@ def one_slice(code: str) -> Progress | None:
         return work(session, book, at=wiring.now())
 
 
+@app.task(name="wangge.hot")  # type: ignore[untyped-decorator]
+def hot() -> int:
+    """Look at the new cases of every district and announce the matters that have grown hot; return how many."""
+    told, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        feed = wiring.hot_feed(code)
+        while time.monotonic() < end:
+            try:
+                with transaction(system(code, "hot")) as session:
+                    step = feed.step(session, at=wiring.now(), limit=_HOT_CASES)
+            except Conflict:
+                # Another worker announces the same matter at this moment; the next tick finds it there.
+                break
+            feed.settle()
+            told += step.announced
+            if step.taken < _HOT_CASES:
+                break
+    return told
+
+
 @app.task(name="wangge.nightly")  # type: ignore[untyped-decorator]
 def nightly() -> None:
     """Anchor the days that are over, count the kept figures anew and drop what was delivered long ago."""
@@ -118,6 +154,8 @@ def nightly() -> None:
             tallies.rebuild(session)
         anchors.make_missing(code, at=wiring.now())
         while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
+            pass
+        while prune_deliveries(code, before=wiring.now() - _KEEP_DELIVERIES):
             pass
 
 
