@@ -90,6 +90,8 @@ class Classification:
     model: str
     #: "119", "120" or "110" where the urgency is `emergency`.
     call: str = ""
+    #: Of `words` those that raised the urgency.
+    urgency_words: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -162,6 +164,7 @@ class Classifier:
             words=(deciding or ()) + found.words,
             model=self.version,
             call=found.call,
+            urgency_words=found.words,
         )
 
     def classify_many(self, texts: Iterable[str]) -> list[Classification]:

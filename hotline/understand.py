@@ -101,8 +101,10 @@ def understand(
     lines: objects with `text` and, where known, `id`, `channel`, `title` and `at` (ISO 8601), in order of arrival.
     town_names: name of each 9-digit code; without it `town` is the code. tally: filled on the way.
     Yields `{id, status, lng, lat, radius_m, confidence, town, cell, kind, level1, category, urgent, urgency,
-    duplicate_of, why}`: lng and lat in degrees of WGS84, radius_m in metres; `urgent` is true for what cannot wait a
-    working day (`urgency` emergency or utilities); `duplicate_of` is the id of the first message of the same matter.
+    categories, words, urgency_words, call, model, duplicate_of, why}`: lng and lat in degrees of WGS84, radius_m in
+    metres; `urgent` is true for what cannot wait a working day (`urgency` emergency or utilities); `categories` are the
+    three most probable, also where none is sure enough; `words` decided the category; `call` is 110, 119 or 120 for an
+    emergency; `duplicate_of` is the id of the first message of the same matter.
     """
     index = TwinIndex() if twins is None else twins
     count = Tally() if tally is None else tally
@@ -126,7 +128,8 @@ def understand(
 _EMPTY: Final[dict[str, Any]] = dict.fromkeys(
     (
         *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell"),
-        *("kind", "level1", "category", "urgent", "urgency", "duplicate_of", "why"),
+        *("kind", "level1", "category", "urgent", "urgency", "categories", "words", "urgency_words", "call", "model"),
+        *("duplicate_of", "why"),
     )
 )
 
@@ -166,6 +169,14 @@ class _Run:
             "category": deeper or None,
             "urgent": found.urgency != "ordinary",
             "urgency": found.urgency,
+            "categories": [
+                {"code": one.code or None, "name": one.name, "probability": round(one.probability, 3)}
+                for one in found.categories
+            ],
+            "words": [word for word in found.words if word not in found.urgency_words],
+            "urgency_words": list(found.urgency_words),
+            "call": found.call or None,
+            "model": found.model,
             "duplicate_of": twin,
             "why": " ".join(reasons),
         }

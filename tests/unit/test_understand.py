@@ -20,7 +20,20 @@ from hotline.understand import LONGEST, Tally, read_lines, understand
 
 KEYS = {
     *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell"),
-    *("kind", "level1", "category", "urgent", "urgency", "duplicate_of", "why"),
+    *(
+        "kind",
+        "level1",
+        "category",
+        "urgent",
+        "urgency",
+        "categories",
+        "words",
+        "urgency_words",
+        "call",
+        "model",
+        "duplicate_of",
+        "why",
+    ),
 }
 MODEL = Classifier.load(SHIPPED)
 PLACES = {"翠湖花园": (113.15, 23.03), "金域家园": (113.19, 23.05)}
@@ -62,6 +75,20 @@ def test_a_message_is_placed_classified_and_explained():
     assert (made["kind"], made["level1"], made["urgent"]) == ("complaint", "环境保护", False)
     assert made["duplicate_of"] is None
     assert "翠湖花园" in made["why"]
+
+
+def test_a_line_carries_three_categories_and_the_words_of_category_and_urgency_apart():
+    (made,) = run({"id": "m1", "text": "小区物业乱收物业费，三楼着火了，浓烟滚滚，快来人"})
+    chances = [one["probability"] for one in made["categories"]]
+    assert len(chances) == 3
+    assert chances == sorted(chances, reverse=True)
+    assert (made["urgency"], made["call"]) == ("emergency", "119")
+    assert "着火了" in made["urgency_words"]
+    assert not set(made["words"]) & set(made["urgency_words"])
+    assert all(
+        word in "小区物业乱收物业费，三楼着火了，浓烟滚滚，快来人" for word in made["words"] + made["urgency_words"]
+    )
+    assert made["model"] == MODEL.version
 
 
 def test_what_it_cannot_tell_is_null():
