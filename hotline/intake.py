@@ -114,6 +114,7 @@ class Understanding:
                 {"code": c.code, "name": c.name, "probability": round(c.probability, 4)} for c in found.categories
             ],
             "words": list(found.words),
+            "urgency_words": list(found.urgency_words),
             "call": found.call,
             "model": found.model,
             "twins": [{"case_id": str(t.case_id), "score": round(t.score, 4), "why": t.why} for t in self.twins],
