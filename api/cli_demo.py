@@ -30,9 +30,11 @@ _PEOPLE: dict[str, tuple[Role, str, str, bool]] = {
 @app.command()
 def demo() -> None:
     """Start everything, load a district where there is none, play matters of every kind once, and say where to look."""
-    from api import services, wiring
+    from api import local, services, wiring
 
     begin_servers()
+    # Nothing leaves the machine: what would is shown under /sink.
+    local.remember("WANGGE_SINK", "1")
     if not wiring.districts():
         _load_one()
     _items()

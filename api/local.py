@@ -387,6 +387,16 @@ def _pings(path: Path) -> bool:
         return False
 
 
+def remember(name: str, value: str) -> None:
+    """Write a setting into `var/settings.env` unless it is there: what every process of this checkout starts with."""
+    path = settings().var / "settings.env"
+    with processes.locked(settings().var / "lock"):
+        known = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not re.search(rf"^{re.escape(name)}=", known, re.MULTILINE):
+            _write_settings(path, {name: value})
+    settings.cache_clear()
+
+
 def _write_settings(path: Path, made: Mapping[str, str]) -> None:
     """Write the made addresses and the secret, readable by the owner only; the secret and foreign lines are kept."""
     lines: dict[str, str] = {}

@@ -28,6 +28,7 @@ _MODELS = (
     "hotline.learning",
     "hotline.aliases",
     "hotline.telephone.models",
+    "hotline.outward.models",
     "hotline.weibo.models",
     "hotline.hot_matters",
     "hotline.desk.models",

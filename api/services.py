@@ -75,6 +75,7 @@ def code_stamp() -> str:
                 count += 1
     # Addresses change with the folder and the environment; a process keeps those that it was started with.
     known = f"{count} {newest} {settings().database_url} {settings().broker_url} {settings().host} {settings().port}"
+    known += f" {settings().sink}"
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 

@@ -30,7 +30,7 @@ from hotline.outward.pump import prune as prune_deliveries
 _log = logging.getLogger(__name__)
 
 #: Periods of the clock in seconds. A bell rung at every commit makes the relay faster than this.
-_RELAY_S, _SWEEP_S, _JOBS_S, _HOT_S, _NIGHTLY_S = 1.0, 10.0, 3.0, 20.0, 24 * 3600.0
+_RELAY_S, _SEND_S, _SWEEP_S, _JOBS_S, _HOT_S, _NIGHTLY_S = 1.0, 2.0, 10.0, 3.0, 20.0, 24 * 3600.0
 #: Delivered messages are kept this long for who asks what was sent.
 _KEEP_OUTBOX = timedelta(days=30)
 #: What was sent stays readable this long: "I never got an answer" comes late.

@@ -42,6 +42,23 @@ class Settings(BaseSettings):
     telephone_keys: SecretStr = SecretStr("")
     #: Hosts that recordings of calls may lie on, by commas, with a port where it is not 443.
     recording_hosts: str = ""
+    #: Address of the public pages as messages name it, such as https://12345.example.cn; empty: they name none.
+    public_address: str = ""
+    #: Everything that would go out is kept on this machine and shown under /sink instead; for the demo.
+    sink: bool = False
+    #: The SMS provider's address, the key that signs, and its fields as JSON (docs/formats.md); empty: no SMS.
+    sms_url: str = ""
+    sms_key: SecretStr = SecretStr("")
+    sms_fields: str = ""
+    #: The mail server: host, port, starttls or tls, sender, and who signs in; empty: no mail.
+    mail_host: str = ""
+    mail_port: int = Field(default=587, ge=1, le=65535)
+    mail_tls: str = "starttls"
+    mail_sender: str = ""
+    mail_user: str = ""
+    mail_password: SecretStr = SecretStr("")
+    #: Robots of WeCom, DingTalk and Feishu are told; needs the way to the Internet from the worker.
+    chat: bool = False
     #: Behind PgBouncer in transaction mode prepared statements cannot be kept.
     pgbouncer: bool = False
 

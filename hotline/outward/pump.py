@@ -1,0 +1,213 @@
+"""The pump 投递: leases deliveries that are due, hands each to its adapter, and writes down what came of it.
+
+At least once: a pump that is killed between sending and writing leaves a lease that runs out, and the message goes out
+again under the same key. In order for one address and case, except that danger to life waits for nobody. Never holds a
+transaction open while the other side is asked.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from core.actor import system
+from core.crypto import unseal
+from core.db import snapshot, transaction
+from core.errors import WanggeError
+from hotline.outward.adapters import Adapter, Later, Outgoing, Refused
+from hotline.outward.quiet import Quiet
+
+#: How long a pump may take over its batch; the batch is small enough for the slowest adapters.
+LEASE = timedelta(seconds=120)
+BATCH = 8
+#: After this many tries a delivery is given up and waits in the list for a person.
+MAX_TRIES = 8
+#: A try that failed waits 2^tries times this, at most a few hours.
+_BACKOFF, _LONGEST_WAIT = timedelta(seconds=15), timedelta(hours=4)
+#: How long a channel rests whose other side does not answer: that is no message's fault and counts as no try.
+_REST = timedelta(seconds=30)
+#: After so many failures in a row, whatever the reasons, a channel rests: one slow provider stops no other one.
+_STRIKES = 3
+
+_LEASE = text(
+    "UPDATE delivery AS d SET leased_until = :until, tries = tries + 1 FROM ("
+    " SELECT w.id FROM delivery AS w WHERE w.district_code = :d AND w.state IN ('waiting', 'held') AND w.next_at <= :at"
+    " AND (w.leased_until IS NULL OR w.leased_until < :at) AND w.channel = ANY (:channels)"
+    " AND (w.urgent OR NOT EXISTS (SELECT 1 FROM delivery AS p WHERE p.district_code = :d"
+    "  AND p.recipient = w.recipient AND p.case_id = w.case_id AND p.state IN ('waiting', 'held') AND p.id < w.id))"
+    " ORDER BY w.urgent DESC, w.next_at, w.id LIMIT :n FOR UPDATE OF w SKIP LOCKED) AS due"
+    " WHERE d.district_code = :d AND d.id = due.id RETURNING d.id, d.channel, d.address_sealed, d.subject,"
+    " d.text_sealed, d.tries, d.topic, d.case_id, d.number, d.urgent, d.quiet, d.message_id"
+)
+#: The number of the try is the fence: what a slow pump found out about an older one is not written over a newer one.
+_SETTLE = text(
+    "UPDATE delivery SET state = :state, next_at = :next_at, leased_until = NULL, sent_at = :sent_at, "
+    "reason = :reason, receipt = :receipt, tries = tries - :untried "
+    "WHERE district_code = :d AND id = :id AND tries = :tries AND state IN ('waiting', 'held')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leased:
+    id: uuid.UUID
+    channel: str
+    address: bytes
+    subject: str
+    text: bytes
+    tries: int
+    topic: str
+    case_id: uuid.UUID | None
+    number: str
+    urgent: bool
+    quiet: bool
+    message_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one run came to."""
+
+    sent: int = 0
+    #: Tried and put off, refused or given up.
+    failed: int = 0
+
+    def __add__(self, other: "Done") -> "Done":
+        return Done(self.sent + other.sent, self.failed + other.failed)
+
+
+class Pump:
+    """Sends a district's deliveries; safe to run in many places."""
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter],
+        *,
+        clock: Callable[[], datetime],
+        quiet: Callable[[str], Quiet] = lambda _: Quiet(),
+        bind: Engine | None = None,
+    ) -> None:
+        """adapters: by channel. clock: aware; asked before each message. quiet: a district's hours."""
+        self._adapters = adapters
+        self._clock = clock
+        self._quiet = quiet
+        self._bind = bind
+        #: Channels whose other side was down, until when they rest.
+        self._resting: dict[str, datetime] = {}
+        self._strikes: dict[str, int] = {}
+
+    def run(self, district: str, *, going: Callable[[], bool] = lambda: True) -> Done:
+        """Send what is due until nothing is or `going` says stop; return what it came to."""
+        total = Done()
+        while going():
+            leased = self._lease(district)
+            if not leased:
+                break
+            began = self._clock()
+            for one in leased:
+                if not going() or self._clock() - began > LEASE / 2:
+                    self._untried(district, one, "")
+                    continue
+                total += self._send(district, one)
+        return total
+
+    def _lease(self, district: str) -> list[_Leased]:
+        at = self._clock()
+        channels = [name for name in self._adapters if self._resting.get(name, at) <= at]
+        if not channels:
+            return []
+        given = {"d": district, "at": at, "until": at + LEASE, "channels": channels, "n": BATCH}
+        with snapshot(system(district, "outward"), bind=self._bind) as session:
+            # Most looks find nothing: they write nothing and lock nothing.
+            due = text(
+                "SELECT 1 FROM delivery WHERE district_code = :d AND state IN ('waiting', 'held') "
+                "AND next_at <= :at LIMIT 1"
+            )
+            if session.execute(due, {"d": district, "at": at}).first() is None:
+                return []
+        with transaction(system(district, "outward"), bind=self._bind) as session:
+            found = [_Leased(*row) for row in session.execute(_LEASE, given)]
+        return sorted(found, key=lambda one: (not one.urgent, one.id.int))
+
+    def _send(self, district: str, one: _Leased) -> Done:
+        at = self._clock()
+        resting = self._resting.get(one.channel, at) > at
+        hours = self._quiet(district)
+        if one.quiet and not one.urgent and hours.covers(at):
+            self._untried(district, one, "", state="held", next_at=hours.end(at))
+            return Done()
+        if resting:
+            self._untried(district, one, "", next_at=self._resting[one.channel])
+            return Done()
+        try:
+            sent = self._adapters[one.channel].send(self._outgoing(district, one))
+        except Refused as refused:
+            self._settle(district, one, state="refused", reason=refused.reason)
+            return Done(failed=1)
+        except Later as later:
+            return self._later(district, one, later)
+        except WanggeError as error:
+            return self._later(district, one, Later(f"{type(error).__name__}: {error}"))
+        self._strikes[one.channel] = 0
+        self._settle(district, one, state="sent", sent_at=self._clock(), receipt=sent.receipt[:100])
+        return Done(sent=1)
+
+    def _outgoing(self, district: str, one: _Leased) -> Outgoing:
+        try:
+            address = unseal(one.address, context="delivery.address")
+            words = unseal(one.text, context="delivery.text")
+        except WanggeError as error:
+            raise Refused("sealed with another key") from error
+        extra = {
+            "district": district,
+            "topic": one.topic,
+            "case_id": one.case_id,
+            "number": one.number,
+            "urgent": one.urgent,
+            "message_id": one.message_id,
+        }
+        return Outgoing(one.id, address, one.subject, words, extra)
+
+    def _later(self, district: str, one: _Leased, later: Later) -> Done:
+        at = self._clock()
+        self._strikes[one.channel] = self._strikes.get(one.channel, 0) + 1
+        if self._strikes[one.channel] >= _STRIKES:
+            self._strikes[one.channel] = 0
+            self._resting[one.channel] = at + _REST
+        if later.down:
+            rest = later.after or _REST
+            self._resting[one.channel] = at + rest
+            self._untried(district, one, later.reason, next_at=at + rest)
+        elif one.tries >= MAX_TRIES:
+            self._settle(district, one, state="dead", reason=later.reason)
+        else:
+            wait = max(later.after or timedelta(), min(_BACKOFF * 2**one.tries, _LONGEST_WAIT))
+            self._settle(district, one, state="waiting", reason=later.reason, next_at=at + wait)
+        return Done(failed=1)
+
+    def _untried(
+        self, district: str, one: _Leased, reason: str, *, state: str = "waiting", next_at: datetime | None = None
+    ) -> None:
+        self._settle(district, one, state=state, reason=reason, next_at=next_at, untried=1)
+
+    def _settle(self, district: str, one: _Leased, *, state: str, **known: Any) -> None:
+        given = {"sent_at": None, "receipt": None, "next_at": None, "untried": 0} | known
+        given["reason"] = (known.get("reason") or "")[:300] or None
+        given["next_at"] = known.get("next_at") or self._clock()
+        with transaction(system(district, "outward"), bind=self._bind) as session:
+            session.execute(_SETTLE, given | {"d": district, "id": one.id, "tries": one.tries, "state": state})
+
+
+def prune(district: str, *, before: datetime, limit: int = 5000, bind: Engine | None = None) -> int:
+    """Delete what was sent before a moment, a batch at a time; what was refused or given up stays."""
+    with transaction(system(district, "outward"), bind=bind) as session:
+        done = session.execute(
+            text(
+                "DELETE FROM delivery WHERE district_code = :d AND id IN (SELECT o.id FROM delivery AS o "
+                "WHERE o.district_code = :d AND o.state = 'sent' AND o.sent_at < :before LIMIT :n)"
+            ),
+            {"d": district, "before": before, "n": limit},
+        )
+    return int(done.rowcount)  # type: ignore[attr-defined]  # a DELETE answers with a cursor result
