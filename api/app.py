@@ -16,8 +16,9 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import deps, errors, wiring, worker
+from api import deps, errors, worker
 from api.pages import STATIC
+from api.routes import places
 from api.security import Gate
 from core.actor import system
 from core.db import snapshot
@@ -39,6 +40,7 @@ PAGES = (
     "api.pages.unit",
     "api.pages.case",
     "api.pages.supervise",
+    "api.pages.hot",
     "api.pages.map",
     "api.pages.accounts",
     "api.pages.jobs",
@@ -47,6 +49,7 @@ PAGES = (
 #: For programs: cookie sessions need the CSRF header, tokens do not.
 ROUTES = (
     "api.routes.v1",
+    "api.routes.places",
     "api.routes.appointments",
     "api.routes.cases",
     "api.routes.applications",
@@ -127,7 +130,7 @@ async def _warm(_: FastAPI) -> AsyncIterator[None]:
 def _build_intake() -> None:
     # Without a district or a database there is nothing to build yet; the first report will try again.
     with contextlib.suppress(WanggeError):
-        wiring.intake()
+        places.warm()
 
 
 def create_app() -> FastAPI:

@@ -76,6 +76,7 @@ class MatchOut(Model):
     name: str
     town: str
     why: str
+    line: list[tuple[float, float]] = Field(default=[], description="Course of a stretch; its middle is the point.")
 
 
 class CategoryOut(Model):

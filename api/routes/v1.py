@@ -6,7 +6,7 @@ pages together with the header `X-CSRF-Token`. Work on cases is `api.routes.case
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response
 
 from api import deps, security, wiring
@@ -18,20 +18,19 @@ from api.pages import session as signing
 from api.routes.documents import (
     CategoryOut,
     Credentials,
-    MatchOut,
     Named,
     NewReport,
     Point,
     ProgressOut,
     ReceiptOut,
     StepOut,
-    Text,
     TextIn,
     TokenOut,
     UnderstandingOut,
 )
+from api.routes.places import match_out
 from core.actor import Actor, Role, system
-from core.datums import Datum, from_cgcs2000, point
+from core.datums import Datum, point
 from core.db import actor_of, snapshot
 from core.errors import NotFound
 from core.ids import is_checked
@@ -117,37 +116,12 @@ def understand(given: TextIn, at: Now) -> UnderstandingOut:
     )
 
 
-@router.get("/geocode", tags=["reports"])
-def geocode(text: Annotated[Text, Query(min_length=1, max_length=500)]) -> list[MatchOut]:
-    """Return the places inside the district that a text may mean, likeliest first; WGS84; empty where it abstains."""
-    return _matches(wiring.intake().places.locate(text).matches)
-
-
-def _matches(matches: Any) -> list[MatchOut]:
-    found = []
-    for match in matches:
-        ((lng, lat),) = from_cgcs2000([[match.lng, match.lat]], Datum.WGS84)
-        found.append(
-            MatchOut(
-                lng=round(float(lng), 6),
-                lat=round(float(lat), 6),
-                radius_m=round(match.radius_m, 1),
-                confidence=round(match.confidence, 4),
-                kind=match.kind,
-                name=match.name,
-                town=match.town_code,
-                why=say(WHY[match.why], **match.detail),
-            )
-        )
-    return found
-
-
 def _understood(found: Understanding) -> UnderstandingOut:
     place, kinds = found.place, found.classification
     return UnderstandingOut(
         status=found.answer.status,
         why=say(WHY[found.answer.why], **found.answer.detail),
-        matches=_matches(found.answer.matches),
+        matches=[match_out(match) for match in found.answer.matches],
         town=place.town_code if place else None,
         cell=place.cell_code if place else None,
         kind=kinds.kind,

@@ -6,6 +6,7 @@ Pure and in process; bounded work for any text. A name alone is a weak clue: it 
 
 import math
 import re
+from functools import cached_property
 
 import numpy as np
 import shapely
@@ -15,6 +16,7 @@ from hotline.geocode.clues import MOST, Clue, Finder, Hits
 from hotline.geocode.gazetteer import Gazetteer
 from hotline.geocode.model import Answer, Match
 from hotline.geocode.relations import relate
+from hotline.geocode.suggest import Suggester
 from hotline.geocode.writing import normalise
 
 #: Below this a guess is not given: names may be chance, a known road that is written out with a number is not.
@@ -64,6 +66,15 @@ class Geocoder:
             )
             for level in ("town", "community")
         )
+
+    @cached_property
+    def suggester(self) -> Suggester:
+        """The names of the same gazetteer, ready to be completed; built at the first question."""
+        return Suggester(self.gazetteer)
+
+    def areas_at(self, lng: float, lat: float) -> tuple[str | None, str | None]:
+        """Return the town and the community that a point in EPSG:4490 lies in, as far as polygons tell."""
+        return self._town_at.locate(lng, lat), self._community_at.locate(lng, lat)
 
     def locate(self, text: str) -> Answer:
         """Return where a text means, at most five matches, the likeliest first.

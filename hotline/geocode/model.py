@@ -38,6 +38,10 @@ WHY = {
 }
 
 
+#: A match with this share of the first one's confidence is about as likely.
+_RIVAL = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """One place that a text may mean."""
@@ -73,6 +77,19 @@ class Answer:
     #: A key of `WHY`: that of the first match, or why there is none.
     why: str
     detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rivals(self) -> tuple[Match, ...]:
+        """The first match and those at least half as likely that lie elsewhere: what a person has to choose among."""
+        if not self.matches:
+            return ()
+        first = self.matches[0]
+        return (first, *(one for one in self.matches[1:] if one.confidence >= _RIVAL * first.confidence))
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether another place is about as likely."""
+        return len(self.rivals) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

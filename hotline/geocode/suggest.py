@@ -87,7 +87,8 @@ class Suggester:
         seen: set[int] = set()
         for ranked in self._ways(written):
             for at in sorted(ranked - seen, key=lambda at: (len(self._texts[at]), self._texts[at])):
-                found += self._spots(self._names[at])
+                # An area has several names: it is offered once.
+                found += [one for one in self._spots(self._names[at]) if one not in found]
                 if len(found) >= limit:
                     return found[:limit]
             seen |= ranked

@@ -149,7 +149,7 @@ def test_understanding_and_geocoding_keep_nothing(client: TestClient, token: Cal
     found = client.post("/api/v1/understand", json={"text": RUBBISH}).json()
     assert found["status"] == "located"
     assert found["town"] == tiny.WEST
-    assert client.get("/api/v1/geocode", params={"text": "滨湖路18号"}).json()
+    assert client.get("/api/v1/geocode", params={"q": "滨湖路18号"}).json()["matches"]
     assert client.get("/api/v1/cases?box=all", headers=operator).json()["count"] == before
 
 
