@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import shapely
 from sqlalchemy import Engine
 
-from core.actor import Actor
+from core.actor import Actor, Role
 from core.crypto import blind_index, seal
 from core.datums import Datum, point
 from core.errors import Invalid
@@ -83,6 +83,8 @@ class Report:
     phone: str | None = None
     #: Chosen by an operator while taking the call; the program then does not guess.
     category: str | None = None
+    #: event or part 事件, 部件; asked of a grid worker on patrol only.
+    event: str = "event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _kept_match(match: Match) -> dict[str, Any]:
         "town": match.town_code,
         "why": match.why,
         "detail": match.detail,
+        **({"line": [[round(x, 6), round(y, 6)] for x, y in match.line]} if match.line else {}),
     }
 
 
@@ -205,7 +208,7 @@ class Intake:
         if category and place:
             areas = (place.town_code or "", place.community_code or "", place.cell_code or "")
             decision = self.book.routing.assign(category, areas, at)
-        doubts = self._doubts(place, sure, found, twins)
+        doubts = self._doubts(place, sure, found, twins, split=self._is_split(place, answer))
         return Understanding(answer, found, place, category, sure, twins, decision, doubts)
 
     def receive(
@@ -224,6 +227,9 @@ class Intake:
         """
         checked_times(report.reported_at, at)
         known = understood or self.understand(report)
+        patrol = report.channel == "patrol" and actor.role is Role.GRID_WORKER
+        if patrol:
+            self._check_found(known.place, actor)
         number = self.numbers.take(at)
         code = access_code(number)
         found = known.classification
@@ -235,7 +241,7 @@ class Intake:
             received_at=at,
             actor=actor,
             number=number,
-            kind=found.kind,
+            kind=report.event if patrol else found.kind,
             urgency=found.urgency,
             source_id=report.source_id,
             idempotency_key=report.idempotency_key,
@@ -243,10 +249,12 @@ class Intake:
             category_confidence=known.category_confidence,
             category_by=actor.role.value if report.category else "model",
             place=known.place,
-            decision=known.decision if not known.doubts else None,
+            # What is found on patrol stays with who found it: four levels, the lowest first (S2).
+            decision=None if patrol or known.doubts else known.decision,
             suggestions=known.kept(),
             reporter=_sealed(report),
             access_hash=access_hash(number, code),
+            process="patrol" if patrol else "complaint",
         )
         opened = open_now(self.book, new, bind=bind)
         if not opened.repeated:
@@ -260,6 +268,14 @@ class Intake:
                 found.level1,
             )
         return self._receipt(opened, known)
+
+    @staticmethod
+    def _check_found(place: Placed | None, actor: Actor) -> None:
+        """Raise Invalid unless a grid worker says where in the own town something was found."""
+        if place is None or place.by != "reporter":
+            raise Invalid("Say where you found it; the point on the map is missing.", field="point")
+        if actor.town and place.town_code != actor.town:
+            raise Invalid("This point is not in your town; report it to the hotline.", field="point")
 
     def _receipt(self, opened: Opened, known: Understanding) -> Receipt:
         town = self.book.areas.get(known.place.town_code or "") if known.place else None
@@ -328,8 +344,20 @@ class Intake:
     def _town_at(self, spot: shapely.Point) -> str | None:
         return next((code for code, shape in self._towns if shape.covers(spot)), None)
 
+    def _is_split(self, place: Placed | None, answer: Answer) -> bool:
+        """Return whether places that are about as likely lie in different cells or towns: different people answer."""
+        if place is None or place.by != "geocoder" or not answer.ambiguous:
+            return False
+        return len({(self.cells.locate(one.lng, one.lat), one.town_code) for one in answer.rivals}) > 1
+
     def _doubts(
-        self, place: Placed | None, sure: float | None, found: Classification, twins: tuple[Twin, ...]
+        self,
+        place: Placed | None,
+        sure: float | None,
+        found: Classification,
+        twins: tuple[Twin, ...],
+        *,
+        split: bool,
     ) -> tuple[str, ...]:
         """Return why a person must look first."""
         limits = self.book.settings
@@ -340,6 +368,8 @@ class Intake:
             doubts.append("The place is not known.")
         elif place.confidence < limits.get("sure_of_place", SURE_OF_PLACE):
             doubts.append("The place is not sure.")
+        elif split:
+            doubts.append("Two places could be meant; both are on the map.")
         elif place.cell_code is None and place.town_code is None:
             doubts.append("The place lies in no town of the district.")
         if sure is None:

@@ -100,11 +100,12 @@ def understand(
 
     lines: objects with `text` and, where known, `id`, `channel`, `title` and `at` (ISO 8601), in order of arrival.
     town_names: name of each 9-digit code; without it `town` is the code. tally: filled on the way.
-    Yields `{id, status, lng, lat, radius_m, confidence, town, cell, kind, level1, category, urgent, urgency,
-    categories, words, urgency_words, call, model, duplicate_of, why}`: lng and lat in degrees of WGS84, radius_m in
+    Yields `{id, status, lng, lat, radius_m, confidence, town, cell, line, ambiguous, kind, level1, category, urgent,
+    urgency, categories, words, urgency_words, call, model, duplicate_of, why}`: lng and lat in degrees of WGS84, radius_m in
     metres; `urgent` is true for what cannot wait a working day (`urgency` emergency or utilities); `categories` are the
     three most probable, also where none is sure enough; `words` decided the category; `call` is 110, 119 or 120 for an
-    emergency; `duplicate_of` is the id of the first message of the same matter.
+    emergency; `duplicate_of` is the id of the first message of the same matter; `line` is the course of a stretch;
+    `ambiguous` is true where another place is about as likely, and `why` then names it.
     """
     index = TwinIndex() if twins is None else twins
     count = Tally() if tally is None else tally
@@ -127,7 +128,7 @@ def understand(
 
 _EMPTY: Final[dict[str, Any]] = dict.fromkeys(
     (
-        *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell"),
+        *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell", "line", "ambiguous"),
         *("kind", "level1", "category", "urgent", "urgency", "categories", "words", "urgency_words", "call", "model"),
         *("duplicate_of", "why"),
     )
@@ -152,6 +153,9 @@ class _Run:
         answer = self.geocoder.locate(text)
         best = answer.matches[0] if answer.status == "located" and answer.matches else None
         reasons = [_reason(answer)]
+        if answer.ambiguous:
+            others = ", ".join(f"{one.name} ({one.confidence:.2f})" for one in answer.rivals[1:])
+            reasons.append(f"It could as well be: {others}.")
         if found.words:
             reasons.append(f"Category and urgency by: {' '.join(found.words)}.")
         self.now = _time(line) or self.now
@@ -164,6 +168,7 @@ class _Run:
             "id": given,
             "status": answer.status,
             **(self._place(best) if best else {}),
+            "ambiguous": answer.ambiguous,
             "kind": found.kind,
             "level1": found.level1,
             "category": deeper or None,
@@ -190,6 +195,7 @@ class _Run:
             "confidence": round(best.confidence, 3),
             "town": self.town_names.get(best.town_code, best.town_code) or None,
             "cell": self.locator.locate(best.lng, best.lat),
+            "line": [[round(lng, 6), round(lat, 6)] for lng, lat in best.line] or None,
         }
 
     def _twin(

@@ -19,7 +19,7 @@ from hotline.twins import TwinIndex
 from hotline.understand import LONGEST, Tally, read_lines, understand
 
 KEYS = {
-    *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell"),
+    *("id", "status", "lng", "lat", "radius_m", "confidence", "town", "cell", "line", "ambiguous"),
     *(
         "kind",
         "level1",
