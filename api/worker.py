@@ -26,6 +26,7 @@ from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
 from hotline.outward.pump import prune as prune_deliveries
+from hotline.telephone import callbacks, calls
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ app.conf.update(
         "send": {"task": "wangge.send", "schedule": _SEND_S, "options": {"expires": _SEND_S}},
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
+        "telephone": {"task": "wangge.telephone", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "hot": {"task": "wangge.hot", "schedule": _HOT_S, "options": {"expires": _HOT_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
         "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
@@ -124,6 +126,18 @@ def one_slice(code: str) -> Progress | None:
     book = wiring.rulebook(code)
     with transaction(system(code, "jobs")) as session:
         return work(session, book, at=wiring.now())
+
+
+@app.task(name="wangge.telephone")  # type: ignore[untyped-decorator]
+def telephone() -> int:
+    """Put answered cases on the call-back list and end calls that nothing is heard of; return how many were put."""
+    made = 0
+    for code in wiring.districts():
+        rules = callbacks.Rules.of(wiring.rulebook(code).settings)
+        with transaction(system(code, "telephone")) as session:
+            calls.end_lost(session, at=wiring.now())
+            made += callbacks.gather(session, at=wiring.now(), rules=rules)
+    return made
 
 
 @app.task(name="wangge.hot")  # type: ignore[untyped-decorator]

@@ -82,15 +82,20 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Rules":
-        """Return the rules of a district's settings, such as `{"callback": {"tries": 3, "gap_min": 120}}`."""
-        told = settings.get("callback") or {}
-        plain = cls()
-        return cls(
-            tries=int(told.get("tries", plain.tries)),
-            gap=timedelta(minutes=int(told.get("gap_min", plain.gap // timedelta(minutes=1)))),
-            opens=time.fromisoformat(told.get("opens", plain.opens.isoformat())),
-            closes=time.fromisoformat(told.get("closes", plain.closes.isoformat())),
-        )
+        """Return the rules of a district's settings, such as `{"callback": {"tries": 3, "gap_min": 120}}`.
+
+        Raises Invalid for settings that say something else.
+        """
+        told, plain = settings.get("callback") or {}, cls()
+        try:
+            return cls(
+                tries=int(told.get("tries", plain.tries)),
+                gap=timedelta(minutes=int(told.get("gap_min", plain.gap // timedelta(minutes=1)))),
+                opens=time.fromisoformat(told.get("opens", plain.opens.isoformat())),
+                closes=time.fromisoformat(told.get("closes", plain.closes.isoformat())),
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Invalid("The setting {name} of the district cannot be read.", name="callback") from error
 
     def decent(self, moment: datetime) -> datetime:
         """Return the moment, or the next one at which people may be rung up."""

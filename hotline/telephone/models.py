@@ -159,6 +159,7 @@ class CallBack(Base):
             postgresql_where=text("state = 'open' AND reason = 'abandoned'"),
         ),
         Index("ix_call_back_next", "district_code", "next_at", postgresql_where=text("state = 'open'")),
+        Index("ix_call_back_case", "district_code", "case_id", postgresql_where=text("case_id IS NOT NULL")),
         Index("ix_call_back_call", "district_code", "call_id", postgresql_where=text("call_id IS NOT NULL")),
         CheckConstraint("reason IN ('abandoned', 'survey', 'answer')", name="reason"),
         CheckConstraint("state IN ('open', 'done', 'given_up', 'void')", name="state"),

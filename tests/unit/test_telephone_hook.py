@@ -163,6 +163,15 @@ def test_nobody_is_rung_up_at_night(moment: str, decent: str) -> None:
     assert Rules().decent(datetime.fromisoformat(moment)) == datetime.fromisoformat(decent)
 
 
+@pytest.mark.parametrize("told", [{"tries": "many"}, {"opens": "nine"}, [], "x"])
+def test_settings_that_say_nothing_are_refused(told: Any) -> None:
+    if told:
+        with pytest.raises(Invalid):
+            Rules.of({"callback": told})
+    else:
+        assert Rules.of({"callback": told}) == Rules()
+
+
 def test_a_district_sets_its_own_tries_and_hours() -> None:
     rules = Rules.of({"callback": {"tries": 5, "gap_min": 30, "opens": "08:30"}})
     assert (rules.tries, rules.gap, rules.opens.isoformat()) == (5, timedelta(minutes=30), "08:30:00")

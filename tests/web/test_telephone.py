@@ -280,6 +280,20 @@ def test_whoever_hung_up_is_called_back_and_the_number_is_shown_to_the_caller_al
     assert again.status_code == 409
 
 
+def test_the_worker_puts_answered_cases_on_the_list_once(signed_in: SignIn) -> None:
+    from api import worker
+
+    number = phone()
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        case = builders.make_case(
+            session, district=tiny.DISTRICT, state="replied", unit=tiny.STREETS, phone=number, answer="已经清运。"
+        )
+        builders.make_deadline(session, case, "callback", started_at=datetime.now(UTC))
+    worker.telephone()
+    worker.telephone()
+    assert signed_in("operator").get("/phone/callbacks").text.count(f"{number[:3]}****{number[-4:]}") == 1
+
+
 def test_calling_back_an_answered_case_closes_it(signed_in: SignIn) -> None:
     from hotline.telephone import callbacks
 

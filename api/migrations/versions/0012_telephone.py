@@ -161,6 +161,9 @@ def _call_backs() -> None:
         "ix_call_back_next", "call_back", ["district_code", "next_at"], postgresql_where=sa.text("state = 'open'")
     )
     op.create_index(
+        "ix_call_back_case", "call_back", ["district_code", "case_id"], postgresql_where=sa.text("case_id IS NOT NULL")
+    )
+    op.create_index(
         "ix_call_back_call", "call_back", ["district_code", "call_id"], postgresql_where=sa.text("call_id IS NOT NULL")
     )
     op.create_table(
