@@ -119,9 +119,21 @@ class Understanding:
             "urgency_words": list(found.urgency_words),
             "call": found.call,
             "model": found.model,
-            "twins": [{"case_id": str(t.case_id), "score": round(t.score, 4), "why": t.why} for t in self.twins],
+            "twins": [_kept_twin(twin) for twin in self.twins],
             "doubts": list(self.doubts),
         }
+
+
+def _kept_twin(twin: Twin) -> dict[str, Any]:
+    return {
+        "case_id": str(twin.case_id),
+        "score": round(twin.score, 4),
+        "why": twin.why,
+        "words": list(twin.words),
+        "metres": twin.metres,
+        "days": twin.days,
+        "copy": twin.copy,
+    }
 
 
 def _kept_match(match: Match) -> dict[str, Any]:
@@ -201,9 +213,8 @@ class Intake:
         elif found.level1 and found.categories and found.categories[0].code in self.book.categories:
             category, sure = found.categories[0].code, found.categories[0].probability
         at = report.reported_at
-        twins = tuple(
-            self.twins.find(text, place.lng if place else None, place.lat if place else None, at, found.level1)
-        )
+        lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
+        twins = self.twins.find(text, lng, lat, at, found.level1, radius_m=off)
         decision = None
         if category and place:
             areas = (place.town_code or "", place.community_code or "", place.cell_code or "")
@@ -259,14 +270,9 @@ class Intake:
         opened = open_now(self.book, new, bind=bind)
         if not opened.repeated:
             place = known.place
-            self.twins.add(
-                str(opened.case_id),
-                report.text,
-                place.lng if place else None,
-                place.lat if place else None,
-                report.reported_at,
-                found.level1,
-            )
+            lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
+            case_id = str(opened.case_id)
+            self.twins.add(case_id, report.text, lng, lat, report.reported_at, found.level1, radius_m=off)
         return self._receipt(opened, known)
 
     @staticmethod

@@ -114,7 +114,7 @@ class Twin:
     score: float
     #: What speaks for it and against it, for the log: "words 0.62, 40 m, 2.0 days, both name 翠湖".
     why: str
-    #: Rarest pairs of characters that both have, joined where they touch: what the desk shows as the same words.
+    #: What both say of the matter, the most telling first: what the desk shows as the same words.
     words: tuple[str, ...] = ()
     #: Between the two points; None where either place is unknown or vague.
     metres: float | None = None
@@ -213,13 +213,14 @@ class TwinIndex:
         asked = _read(text, lng, lat, at, case_id=None, level1=level1, radius_m=radius_m)
         if len(asked.pairs) < _COMMON:
             return ()
+        parts = _parts(_bare(text)[0])
         found: dict[Hashable, Twin] = {}
         with self._lock:
             scale = _Scale(self._lists, len(self._messages))
             mine = {pair: scale.weight(pair) for pair in asked.pairs}
             for slot in self._candidates(asked, mine):
                 other = self._messages[slot]
-                judged = self._judge(asked, other, mine, scale)
+                judged = self._judge(asked, other, parts, mine, scale)
                 if judged and (other.case_id not in found or judged.score > found[other.case_id].score):
                     found[other.case_id] = judged
         return tuple(sorted(found.values(), key=lambda twin: -twin.score)[:limit])
@@ -257,7 +258,9 @@ class TwinIndex:
         ranked = sorted(shared, key=lambda slot: (-shared[slot], -slot))
         return ranked[:_SCORED]
 
-    def _judge(self, asked: _Kept, other: _Kept, mine: dict[str, float], scale: "_Scale") -> Twin | None:
+    def _judge(
+        self, asked: _Kept, other: _Kept, parts: Iterable[str], mine: dict[str, float], scale: "_Scale"
+    ) -> Twin | None:
         """Return the twin where words, place, time and category together make it possible, else None."""
         apart = abs(asked.at - other.at)
         if apart > self._window:
@@ -286,7 +289,7 @@ class TwinIndex:
         days, copy = round(apart / 86400, 1), words.copy >= _COPY
         place = f"{metres:.0f} m" if exact else {1: "same place named", 0: "place unknown", -1: "places differ"}[named]
         why = f"words {words.more:.2f}, {place}, {days} days" + (", copy" if copy else "")
-        telling = _telling(matter, mine)
+        telling = _telling(parts, matter, mine)
         return Twin(other.case_id, score, why, telling, round(metres or 0.0) if exact else None, days, copy)
 
 
@@ -380,31 +383,20 @@ def _evidence(words: _Overlap, named: int, metres: float | None) -> float:
     return z + {1: _SAME_NAME, 0: 0.0, -1: _OTHER_NAME}[named]
 
 
-def _telling(common: frozenset[str], mine: dict[str, float], most: int = 4) -> tuple[str, ...]:
-    """Return the rarest of the pairs in common, joined where one ends with what the next begins with."""
-    best = sorted(common, key=lambda pair: (-mine[pair], pair))[: 3 * most]
-    words: list[str] = []
-    rest = dict.fromkeys(best)
-    for start in best:
-        if start not in rest:
-            continue
-        del rest[start]
-        word = start
-        grown = True
-        while grown and len(word) < 8:
-            grown = False
-            for pair in rest:
-                if word[-1] == pair[0]:
-                    word += pair[1]
-                elif word[0] == pair[1]:
-                    word = pair[0] + word
-                else:
-                    continue
-                del rest[pair]
-                grown = True
-                break
-        words.append(word)
-    return tuple(words[:most])
+def _telling(parts: Iterable[str], common: frozenset[str], mine: dict[str, float], most: int = 4) -> tuple[str, ...]:
+    """Return the stretches of a text that are in common, those that say most first, each up to eight characters."""
+    runs: dict[str, float] = {}
+    for part in parts:
+        run, weight = "", 0.0
+        for pair in (*map(add, part, part[1:]), ""):
+            if pair in common and len(run) < 8:
+                run, weight = (run + pair[1] if run else pair), weight + mine[pair]
+                continue
+            if run:
+                runs[run] = max(runs.get(run, 0.0), weight)
+            run, weight = "", 0.0
+    best = sorted(runs, key=lambda run: (-runs[run], run))
+    return tuple(best[:most])
 
 
 def _read(

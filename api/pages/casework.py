@@ -150,7 +150,7 @@ def read_guesses(book: Rulebook, stored: Mapping[str, Any]) -> Guesses:
     twins = []
     for row in _rows(stored, "twins"):
         try:
-            twins.append(Twin(uuid.UUID(str(row["case_id"])), float(row.get("score") or 0), str(row.get("why") or "")))
+            twins.append(Twin(uuid.UUID(str(row["case_id"])), float(row.get("score") or 0), _twin_why(row)))
         except (KeyError, ValueError):
             continue
     detail = stored.get("detail")
@@ -165,6 +165,20 @@ def read_guesses(book: Rulebook, stored: Mapping[str, Any]) -> Guesses:
         doubts=tuple(say(str(doubt)) for doubt in stored.get("doubts") or ()),
         call=str(stored.get("call") or ""),
     )
+
+
+def _twin_why(row: Mapping[str, Any]) -> str:
+    """Return why another case may be of the same matter, in words; what older cases kept stays as it is."""
+    if "words" not in row:
+        return str(row.get("why") or "")
+    told = [say("Copied or passed on")] if row.get("copy") else []
+    if words := [str(word) for word in row.get("words") or ()][:4]:
+        told.append(say("Both say: {words}", words="、".join(words)))
+    if row.get("metres") is not None:
+        told.append(say("{n} m apart", n=round(float(row["metres"]))))
+    if float(row.get("days") or 0) >= 1:
+        told.append(say("{n} days apart", n=round(float(row["days"]))))
+    return "；".join(told)
 
 
 def _rows(stored: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
