@@ -31,7 +31,7 @@ class Mention(Base):
     __table_args__ = (
         UniqueConstraint("district_code", "post_id"),
         ForeignKeyConstraint(["district_code", "case_id"], ["cases.district_code", "cases.id"]),
-        Index("ix_mention_waiting", "district_code", "id", postgresql_where=text("state = 'received'")),
+        Index("ix_mention_waiting", "district_code", "posted_at", "id", postgresql_where=text("state = 'received'")),
         Index("ix_mention_state", "district_code", "state", "id"),
         Index("ix_mention_root", "district_code", "root_id", "id"),
         Index("ix_mention_author", "district_code", "author_index", "posted_at"),

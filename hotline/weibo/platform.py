@@ -150,6 +150,11 @@ def back(post_id: int, by: timedelta) -> int:
     return max(0, post_id - (int(by.total_seconds()) << _SECOND_BITS))
 
 
+def id_at(at: datetime) -> int:
+    """Return the smallest id that a post made at a moment (aware) can have."""
+    return max(0, int(at.timestamp()) - _EPOCH_S) << _SECOND_BITS
+
+
 def moment(written: object) -> datetime | None:
     """Return the time in `Tue Jul 20 10:00:00 +0800 2021`, aware; None for anything else. Independent of the locale."""
     found = _MOMENT.fullmatch(written) if isinstance(written, str) else None

@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("district_code", "post_id", name=op.f("uq_mention_district_code_post_id")),
     )
     waiting = sa.text("state = 'received'")
-    op.create_index("ix_mention_waiting", "mention", ["district_code", "id"], postgresql_where=waiting)
+    op.create_index("ix_mention_waiting", "mention", ["district_code", "posted_at", "id"], postgresql_where=waiting)
     op.create_index("ix_mention_state", "mention", ["district_code", "state", "id"])
     op.create_index("ix_mention_root", "mention", ["district_code", "root_id", "id"])
     op.create_index("ix_mention_author", "mention", ["district_code", "author_index", "posted_at"])

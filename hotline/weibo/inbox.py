@@ -1,0 +1,377 @@
+"""The inbox of mentions 提及收件: stores every post once, and turns each into a case, a part of one, or a review.
+
+Storing and taking are two steps. What is stored is a duty and cannot get lost; whoever dies while taking leaves it
+stored, and intake knows the post's id, so that taking it again opens nothing twice.
+"""
+
+import logging
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from core.actor import system
+from core.crypto import blind_index, seal, unseal
+from core.db import actor_of, transaction
+from core.errors import Invalid, NotFound, Unavailable
+from core.ids import new_id
+from dispatch.models import Case
+from dispatch.models import Report as CaseReport
+from hotline.intake import Intake, Report
+from hotline.weibo.models import Mention, MentionEvent, WeiboCursor
+from hotline.weibo.platform import Gone, Platform, Post
+from hotline.weibo.screen import Held, Screen, own_words
+
+_log = logging.getLogger(__name__)
+
+#: Mentions taken in one transaction; the lock on the cursor's row is held that long.
+BATCH: Final = 50
+#: A repost with fewer words of its own says "me too".
+_OWN_MATTER: Final = 8
+#: Two places further apart are two matters.
+_APART_M: Final = 500.0
+#: The same account with the same words within this time means the same matter.
+_AGAIN: Final = timedelta(days=2)
+#: What the platform's points are measured in where the district's setting `weibo.datum` says nothing: phones in
+#: China are given shifted coordinates. *Default*.
+_DATUM: Final = "GCJ-02"
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What came of storing some posts."""
+
+    new: int = 0
+    known: int = 0
+    edited: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: "Stored") -> "Stored":
+        return Stored(
+            self.new + other.new, self.known + other.known, self.edited + other.edited, self.deleted + other.deleted
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of taking some mentions."""
+
+    cases: int = 0
+    joined: int = 0
+    held: int = 0
+
+    @property
+    def all(self) -> int:
+        """How many were taken."""
+        return self.cases + self.joined + self.held
+
+
+def store(session: Session, posts: Iterable[Post], *, source: str, at: datetime, own_id: str = "") -> Stored:
+    """Keep posts as mentions, each once, and write down edits and deletions of known ones. Writes; caller commits.
+
+    source: api or file. own_id: our own account, whose posts are no mentions. at: aware, when the system got them.
+    """
+    district = actor_of(session).district
+    # The last of two in one page counts; our own account calls itself by name all the time.
+    chosen = {post.id: post for post in posts if not own_id or post.author_id != own_id}
+    if not chosen:
+        return Stored()
+    rows = [_row(district, post, source=source, at=at) for post in chosen.values() if not post.deleted]
+    made: set[str] = set()
+    if rows:
+        done = session.execute(insert(Mention).values(rows).on_conflict_do_nothing().returning(Mention.post_id))
+        made = set(done.scalars())
+    known = [post for post in chosen.values() if post.id not in made]
+    edited, deleted = _follow(session, known, at=at) if known else (0, 0)
+    return Stored(len(made), len(known), edited, deleted)
+
+
+def _row(district: str, post: Post, *, source: str, at: datetime) -> dict[str, Any]:
+    index = (
+        blind_index(post.author_id or post.author, context="weibo.author") if post.author_id or post.author else None
+    )
+    sealed = seal(f"{post.author_id}\x1f{post.author}", context="weibo.author") if index else None
+    return {
+        "district_code": district,
+        "id": new_id(),
+        "post_id": post.id,
+        "root_id": post.root_id or post.id,
+        "source": source,
+        "author_sealed": sealed,
+        "author_index": index,
+        "alias": f"微博网友{sha256(index).hexdigest()[:4].upper()}" if index else "微博网友",
+        "text": post.text,
+        "root_text": post.root_text,
+        "cut": post.cut,
+        # A clock that runs ahead decides nothing, and nothing happens after it was seen.
+        "posted_at": min(post.posted_at or at, at),
+        "seen_at": at,
+        "lng": post.lng,
+        "lat": post.lat,
+        "datum": post.datum or None,
+        "state": "received",
+    }
+
+
+def _follow(session: Session, posts: Sequence[Post], *, at: datetime) -> tuple[int, int]:
+    """Write down what changed about known posts; return how many were edited and deleted."""
+    by_id = {post.id: post for post in posts}
+    query = select(Mention).where(
+        Mention.district_code == actor_of(session).district,
+        Mention.post_id.in_(list(by_id)),
+        Mention.state != "deleted",
+    )
+    edited = deleted = 0
+    for row in session.scalars(query.order_by(Mention.id).with_for_update()):
+        post = by_id[row.post_id]
+        if post.deleted:
+            gone(session, row, at=at)
+            deleted += 1
+        else:
+            edited += changed(session, row, post, at=at)
+    return edited, deleted
+
+
+def changed(session: Session, row: Mention, post: Post, *, at: datetime) -> bool:
+    """Write down that a post reads otherwise now, and return whether it does. Writes; caller commits."""
+    # The beginning of a text that we have whole is no edit.
+    if post.cut or not post.text or post.text == row.text:
+        return False
+    if not row.cut:
+        note(session, row.id, "edited", at=at, before=row.text)
+        row.edited_at = at
+    row.text, row.cut = post.text, False
+    session.flush()
+    return row.edited_at == at
+
+
+def gone(session: Session, row: Mention, *, at: datetime) -> None:
+    """Write down that a post was deleted. An answered one stays answered; a case that it opened goes on. Writes."""
+    if row.deleted_at is None:
+        note(session, row.id, "deleted", at=at)
+    row.deleted_at = row.deleted_at or at
+    if row.state not in ("replied", "rejected"):
+        row.state = "deleted"
+    row.next_at = None
+    session.flush()
+
+
+def note(session: Session, mention_id: uuid.UUID, kind: str, *, at: datetime, **detail: Any) -> None:
+    """Write down one thing that happened to a mention, by the session's actor. Writes; caller commits."""
+    actor = actor_of(session)
+    session.add(
+        MentionEvent(
+            district_code=actor.district,
+            id=new_id(),
+            mention_id=mention_id,
+            kind=kind,
+            actor_id=actor.id,
+            actor_name=actor.name,
+            at=at,
+            detail=detail,
+        )
+    )
+
+
+def leased(session: Session, part: str) -> WeiboCursor | None:
+    """Lock the row of one part of the channel; None while somebody else works at it. Writes; as the program."""
+    district = actor_of(session).district
+    session.execute(insert(WeiboCursor).values(district_code=district, part=part).on_conflict_do_nothing())
+    query = select(WeiboCursor).where(WeiboCursor.district_code == district, WeiboCursor.part == part)
+    return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
+
+
+def take(intake: Intake, *, at: datetime, platform: Platform | None = None, bind: Engine | None = None) -> Taken | None:
+    """Take the stored mentions that were posted first, at most BATCH; None where somebody else does. May be killed anywhere.
+
+    platform: where the rest of a long post is asked for; without it the beginning has to do. Raises Unavailable.
+    """
+    district = intake.book.district
+    with transaction(system(district, "weibo"), bind=bind) as session:
+        if leased(session, "take") is None:
+            return None
+        query = select(Mention).where(Mention.district_code == district, Mention.state == "received")
+        rows = session.scalars(query.order_by(Mention.posted_at, Mention.id).limit(BATCH).with_for_update()).all()
+        taker = _Taker(session, intake, platform, at, bind)
+        for row in rows:
+            taker.take(row)
+        return Taken(taker.cases, taker.joined, taker.held)
+
+
+class _Taker:
+    """Takes mentions in one transaction; cases are opened by intake in transactions of their own."""
+
+    def __init__(
+        self, session: Session, intake: Intake, platform: Platform | None, at: datetime, bind: Engine | None
+    ) -> None:
+        self._session, self._intake, self._platform, self._at, self._bind = session, intake, platform, at, bind
+        self._district = intake.book.district
+        self._screen = Screen.of(intake.book.settings)
+        told = intake.book.settings.get("weibo") or {}
+        self._datum = str(told.get("datum", _DATUM))
+        self.cases = self.joined = self.held = 0
+
+    def take(self, row: Mention) -> None:
+        """Let one mention become a case, a part of one, or a review."""
+        if row.cut and self._platform is not None and not self._complete(row):
+            return
+        report = self._report(row)
+        try:
+            known = self._intake.understand(report)
+        except Invalid:
+            # Nothing but faces and names, or more than any text: a person looks.
+            self._hold(row, Held("wordless"))
+            return
+        emergency = known.classification.urgency == "emergency"
+        if row.reviewed_at is None and not emergency:
+            held = self._screen.judge(row.text or row.root_text, before=self._before(row))
+            # A bare repost says nothing itself, but the reposted matter does.
+            if held is not None and not (held.code == "wordless" and row.root_text):
+                self._hold(row, held)
+                return
+        main = self._main(row)
+        if main is not None:
+            self._join(row, main)
+            return
+        if known.place is None and row.lng is not None and row.lat is not None:
+            # The words name the place of the matter, the telephone only where its owner was.
+            report = replace(report, lng=row.lng, lat=row.lat, datum=row.datum or self._datum)
+            try:
+                known = self._intake.understand(report)
+            except Invalid:
+                report = replace(report, lng=None, lat=None, datum=None)
+        actor = system(self._district, "weibo")
+        receipt = self._intake.receive(report, actor=actor, at=self._at, understood=known, bind=self._bind)
+        row.state, row.case_id, row.opened_at = "case", receipt.case_id, self._at
+        note(self._session, row.id, "opened", at=self._at, number=receipt.number)
+        self._session.flush()
+        self.cases += 1
+
+    def _complete(self, row: Mention) -> bool:
+        """Fetch the rest of a long post; return whether there still is a post to take."""
+        assert self._platform is not None
+        try:
+            post = self._platform.post(row.post_id)
+        except (Gone, NotFound):
+            gone(self._session, row, at=self._at)
+            return False
+        except Unavailable:
+            # The beginning names the matter, and the others of this batch need not wait for silence, too.
+            self._platform = None
+            return True
+        changed(self._session, row, post, at=self._at)
+        return True
+
+    def _report(self, row: Mention) -> Report:
+        words = row.text
+        if row.root_text and row.root_text not in words:
+            words = f"{words}\n【原微博】{row.root_text}" if own_words(row.text) else row.root_text
+        name = ""
+        if row.author_sealed is not None:
+            name = unseal(bytes(row.author_sealed), context="weibo.author").partition("\x1f")[2]
+        return Report("weibo", words, min(row.posted_at, self._at), source_id=row.post_id, name=name or None)
+
+    def _hold(self, row: Mention, held: Held) -> None:
+        row.state, row.hold, row.held_at = "held", held.kept(), self._at
+        note(self._session, row.id, "held", at=self._at, **held.kept())
+        self._session.flush()
+        self.held += 1
+
+    def _before(self, row: Mention) -> int:
+        """Return how many posts the same account made shortly before."""
+        if row.author_index is None:
+            return 0
+        same = (
+            Mention.district_code == self._district,
+            Mention.author_index == row.author_index,
+            Mention.posted_at > row.posted_at - self._screen.span,
+            Mention.posted_at <= row.posted_at,
+            Mention.id != row.id,
+        )
+        some = select(Mention.id).where(*same).limit(self._screen.most + 1).subquery()
+        return self._session.scalar(select(func.count()).select_from(some)) or 0
+
+    def _main(self, row: Mention) -> uuid.UUID | None:
+        """Return the case that a repost or a repetition belongs to; None where it is a matter of its own."""
+        query = (
+            select(Mention.case_id)
+            .join(Case, (Case.district_code == self._district) & (Case.id == Mention.case_id))
+            .where(Mention.district_code == self._district, Mention.id != row.id, Case.open)
+            .order_by(Mention.id)
+            .limit(1)
+        )
+        if row.author_index is not None:
+            again = (
+                Mention.author_index == row.author_index,
+                Mention.posted_at > row.posted_at - _AGAIN,
+                func.regexp_replace(Mention.text, r"\s+", "", "g") == _SPACE.sub("", row.text),
+                Mention.root_id == row.root_id if row.root_id != row.post_id else Mention.text != "",
+            )
+            if (found := self._session.scalar(query.where(*again))) is not None:
+                return found
+        if row.root_id == row.post_id and not self._is_root(row):
+            return None
+        # The case of the thread's first post, where it names us; else that of the repost that came first.
+        first = (Mention.post_id == row.root_id).desc()
+        thread = self._session.scalar(
+            query.where(Mention.root_id == row.root_id).order_by(None).order_by(first, Mention.id)
+        )
+        return thread if thread is not None and not self._own_matter(row, thread) else None
+
+    def _is_root(self, row: Mention) -> bool:
+        """Return whether reposts of this post came before it."""
+        query = select(Mention.id).where(Mention.district_code == self._district, Mention.root_id == row.post_id)
+        return self._session.scalar(query.where(Mention.id < row.id).limit(1)) is not None
+
+    def _own_matter(self, row: Mention, thread: uuid.UUID) -> bool:
+        """Return whether the author's own words name another place, another matter or a danger of their own."""
+        words = own_words(row.text)
+        if sum(letter.isalnum() for letter in words) < _OWN_MATTER:
+            return False
+        case = self._session.get(Case, (self._district, thread))
+        assert case is not None
+        said = self._intake.understand(Report("weibo", words, min(row.posted_at, self._at)))
+        if said.classification.urgency == "emergency":
+            return True
+        if said.place is None:
+            return False
+        if case.geom is None:
+            return True
+        asked = (
+            "SELECT ST_Distance(c.geom::geography, ST_SetSRID(ST_MakePoint(:x, :y), 4490)::geography) FROM cases AS c "
+        )
+        metres = self._session.scalar(
+            text(asked + "WHERE c.district_code = :d AND c.id = :case"),
+            {"d": self._district, "case": thread, "x": said.place.lng, "y": said.place.lat},
+        )
+        path = self._intake.book.category_path
+        elsewhere = metres > _APART_M + said.place.radius_m
+        other = bool(said.category and case.category_code) and path(said.category)[:1] != path(case.category_code)[:1]
+        return bool(elsewhere or other)
+
+    def _join(self, row: Mention, case_id: uuid.UUID) -> None:
+        """Hang a mention on another one's case as a report of its own, so that it is answered with it."""
+        case = self._session.get(Case, (self._district, case_id))
+        assert case is not None
+        report = {
+            "district_code": self._district,
+            "id": new_id(),
+            "case_id": case_id,
+            "channel": "weibo",
+            "source_id": row.post_id,
+            "text": row.text or row.root_text,
+            "received_at": self._at,
+        }
+        self._session.execute(insert(CaseReport).values(report).on_conflict_do_nothing())
+        row.state, row.case_id, row.opened_at = "joined", case_id, self._at
+        note(self._session, row.id, "joined", at=self._at, number=case.number)
+        self._session.flush()
+        self.joined += 1
