@@ -36,6 +36,7 @@ PAGES = (
     "api.pages.window",
     "api.pages.session",
     "api.pages.desk",
+    "api.pages.knowledge",
     "api.pages.phone",
     "api.pages.unit",
     "api.pages.case",
@@ -44,6 +45,8 @@ PAGES = (
     "api.pages.map",
     "api.pages.accounts",
     "api.pages.jobs",
+    "api.pages.deliveries",
+    "api.sink",
     "api.pages.items",
 )
 #: For programs: cookie sessions need the CSRF header, tokens do not.
@@ -56,6 +59,7 @@ ROUTES = (
     "api.routes.items",
     "api.routes.jobs",
     "api.routes.telephone",
+    "api.routes.open311",
     "api.routes.docs",
     "api.routes.tiles",
 )

@@ -48,6 +48,7 @@ NAV = (
     ("/window/appointments", i18n.N_("Appointments"), ("operator", "unit", "grid_worker")),
     ("/map", i18n.N_("Map"), ("operator", "supervisor", "official", "unit", "grid_worker")),
     ("/accounts", i18n.N_("Accounts"), ("admin",)),
+    ("/deliveries", i18n.N_("Deliveries"), ("supervisor", "admin")),
     ("/admin/jobs", i18n.N_("Background jobs"), ("admin",)),
 )
 

@@ -25,7 +25,7 @@ from dispatch.numbers import access_code
 from dispatch.outbox import Message, Notifier
 from dispatch.rulebook import Rulebook
 from hotline.outward import templates
-from hotline.outward.adapters import CHATS, checked_address, mobile, recipient, shown
+from hotline.outward.adapters import checked_address, mobile, recipient, shown
 from hotline.outward.models import Contact, Delivery
 from hotline.outward.quiet import Quiet
 from hotline.outward.templates import Templates
@@ -281,29 +281,3 @@ def _checked(channel: str, address: str, *, person: bool, own: Mapping[str, str]
 def _told_time(moment: datetime) -> str:
     here = china_time(moment)
     return f"{here.month}月{here.day}日{here:%H:%M}"
-
-
-def add_contact(session: Session, *, audience: str, unit: str, channel: str, address: str, at: datetime) -> uuid.UUID:
-    """Let a unit, the desk or supervision be told at an address; raises Invalid. Writes; caller commits."""
-    actor = actor_of(session)
-    if audience not in ("unit", "desk", "supervision"):
-        raise Invalid("Choose who is to be told.", field="audience")
-    if channel != "mail" and channel not in CHATS:
-        raise Invalid("This address does not fit the channel.", field="channel")
-    good = checked_address(channel, address)
-    made = new_id()
-    session.add(
-        Contact(
-            district_code=actor.district,
-            id=made,
-            audience=audience,
-            unit_code=unit if audience == "unit" else None,
-            channel=channel,
-            address_sealed=seal(good, context="contact.address"),
-            shown=shown(channel, good),
-            created_at=at,
-            created_by=actor.name,
-        )
-    )
-    session.flush()
-    return made

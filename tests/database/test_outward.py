@@ -23,10 +23,10 @@ from core.ids import new_id
 from core.settings import ROOT
 from dispatch import outbox
 from dispatch.models import Case, Outbox
-from hotline.outward import deadletters, templates
+from hotline.outward import contacts, deadletters, templates
 from hotline.outward.adapters import Later, Outgoing, Refused, Sent
 from hotline.outward.pump import LEASE, MAX_TRIES, Pump, prune
-from hotline.outward.router import STALE, Router, add_contact
+from hotline.outward.router import STALE, Router
 from hotline.outward.templates import Template
 from tests import tiny
 from tests.builders import actor, make_case, make_report, program
@@ -286,7 +286,7 @@ def test_unit_is_told_at_its_own_addresses_and_supervision_by_the_rung() -> None
             ("unit", tiny.WATER, "mail", "water@example.cn"),
             ("supervision", "", "mail", "ducha@example.cn"),
         ):
-            add_contact(session, audience=audience, unit=unit, channel=channel, address=address, at=AT)
+            contacts.add(session, audience=audience, unit=unit, channel=channel, address=address, at=AT)
     case = case_of()
     put("unit.assigned", case, unit=tiny.STREETS)
     put("deadline.escalated", case, unit=tiny.STREETS, rung="supervision", due_at=AT.isoformat())
