@@ -30,6 +30,7 @@ _MODELS = (
     "hotline.telephone.models",
     "hotline.outward.models",
     "hotline.weibo.models",
+    "hotline.open311.models",
     "hotline.hot_matters",
     "hotline.desk.models",
 )

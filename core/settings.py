@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     mail_password: SecretStr = SecretStr("")
     #: Robots of WeCom, DingTalk and Feishu are told; needs the way to the Internet from the worker.
     chat: bool = False
+    #: Hosts that pictures of Open311 requests may lie on, by commas; nothing is fetched from them.
+    open311_media_hosts: str = ""
     #: Behind PgBouncer in transaction mode prepared statements cannot be kept.
     pgbouncer: bool = False
 
