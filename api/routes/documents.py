@@ -46,6 +46,9 @@ class NewReport(Model):
     name: Text | None = Field(None, max_length=50)
     phone: Text | None = Field(None, max_length=20)
     category: Text | None = Field(None, max_length=40, description="Only from staff: the program then does not guess.")
+    event: Literal["event", "part"] = Field(
+        "event", description="What a grid worker found on patrol: a happening, or a piece of city furniture."
+    )
 
 
 class ReceiptOut(Model):

@@ -64,7 +64,10 @@ def report(
     at: Now,
     idempotency_key: Annotated[str | None, Header(min_length=16, max_length=64, pattern=r"^[0-9A-Za-z_\-]+$")] = None,
 ) -> ReceiptOut:
-    """Take a report. The same `Idempotency-Key` again, or the same source id, is the same report and its receipt."""
+    """Take a report. The same `Idempotency-Key` again, or the same source id, is the same report and its receipt.
+
+    What a grid worker sends as `patrol` becomes a patrol event, at a point in the own town.
+    """
     staff = actor.role in (Role.OPERATOR, Role.SUPERVISOR, Role.GRID_WORKER)
     if not staff and (given.channel != "web" or given.source_id or given.category):
         raise SignInNeeded("Only staff may name channel, source and category; please sign in.", field="channel")
@@ -78,6 +81,7 @@ def report(
         name=given.name,
         phone=given.phone,
         category=given.category,
+        event=given.event,
         **_point(given.point),
     )
     receipt = public.receive(request, taken, actor=actor, at=at, photos=[])

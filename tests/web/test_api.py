@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
@@ -55,6 +56,24 @@ def test_only_staff_may_name_channel_and_source(client: TestClient, token: Calla
     assert client.post("/api/v1/reports", json=body).status_code == 401
     assert client.post("/api/v1/reports", json=body, headers=token("operator")).status_code == 201
     assert client.post("/api/v1/reports", json=body, headers=token("operator")).status_code == 200
+
+
+def test_what_a_grid_worker_finds_on_patrol_is_a_patrol_event_of_the_own_town(
+    client: TestClient, token: Callable[[str], dict[str, str]], district: tiny.Tiny
+) -> None:
+    worker = token("gridwest")
+
+    def sent(point: tuple[float, float] | None) -> httpx.Response:
+        body: dict[str, object] = {"text": "路边井盖松动。", "channel": "patrol", "event": "part"}
+        if point:
+            body["point"] = {"lng": point[0], "lat": point[1], "datum": "WGS84"}
+        return client.post("/api/v1/reports", json=body, headers=worker)
+
+    assert (sent(None).status_code, sent(district.in_east).status_code) == (422, 422)
+    found = sent(district.in_west)
+    assert (found.status_code, found.json()["state"]) == (201, "in_cell")
+    case = client.get(f"/api/v1/cases/{found.json()['number']}", headers=worker).json()
+    assert case["case"]["kind"] == "part"
 
 
 def test_progress_tells_more_with_the_code(client: TestClient) -> None:
