@@ -102,9 +102,10 @@ def understand(
     town_names: name of each 9-digit code; without it `town` is the code. tally: filled on the way.
     Yields `{id, status, lng, lat, radius_m, confidence, town, cell, line, ambiguous, kind, level1, category, urgent,
     urgency, categories, words, urgency_words, call, model, duplicate_of, why}`: lng and lat in degrees of WGS84,
-    radius_m in metres; `urgent` is true for what cannot wait a working day (`urgency` emergency or utilities); `categories` are the
-    three most probable, also where none is sure enough; `words` decided the category; `call` is 110, 119 or 120 for an
-    emergency; `duplicate_of` is the id of the first message of the same matter; `line` is the course of a stretch;
+    radius_m in metres; `urgent` is true for what cannot wait a working day (`urgency` emergency or utilities);
+    `categories` are the three most probable, also where none is sure enough; `words` decided the category; `call` is
+    110, 119 or 120 for an emergency; `duplicate_of` is the id of the first message of the same matter; `line` is the
+    course of a stretch;
     `ambiguous` is true where another place is about as likely, and `why` then names it.
     """
     index = TwinIndex() if twins is None else twins
