@@ -36,6 +36,7 @@ PAGES = (
     "api.pages.window",
     "api.pages.session",
     "api.pages.desk",
+    "api.pages.knowledge",
     "api.pages.phone",
     "api.pages.unit",
     "api.pages.case",

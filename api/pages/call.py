@@ -1,62 +1,83 @@
-"""Taking a call 接电话: one field for the words, everything that the program understands beside it while typing.
+"""Taking a call 接电话: one screen from the ring to the unit, by keys alone.
 
-Understands and receives through `hotline.intake`; part of the desk, whose router includes this one.
+The words on the left, what the program makes of them in the middle, the map on the right. Understands and receives
+through `hotline.intake`, keeps every change as a draft (`hotline.desk.drafts`); part of the desk, whose router includes
+this one. What the operator decides at the end is `api.pages.deciding`.
 """
 
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Depends
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import wiring
-from api.deps import Now, Read, require
+from api.deps import Now, Read, Write, require
 from api.errors import sentence, status_of
-from api.pages import casework, go, page, phone
-from api.pages.entered import Form
-from api.pages.listing import choices, chosen_code
+from api.pages import casework, deciding, go, page, phone
+from api.pages.deciding import Chosen, Decided
+from api.pages.entered import Entered, Form
+from api.pages.listing import choices
 from core.actor import Actor, Role
-from core.db import transaction
-from core.errors import Conflict, Invalid
+from core.db import snapshot, transaction
+from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from core.ids import new_id
 from dispatch import cases, views
+from dispatch.fields import SERVICES
+from dispatch.numbers import access_code
 from dispatch.rulebook import Rulebook
-from hotline.intake import Report
+from dispatch.sheet import Facts, facts
+from hotline.desk import articles, drafts
+from hotline.desk.scripts import scripts
+from hotline.intake import Receipt
 
 router = APIRouter(include_in_schema=False)
 
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
 #: Shorter than this nothing is understood yet.
-_SHORTEST = 4
+_SHORTEST: Final = 4
+#: Twins beside the form.
+_TWINS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A candidate that the operator chose: what the radio's value says."""
+class Likely:
+    """One case that may be the same matter, as it is shown beside the form."""
 
-    lng: float
-    lat: float
-    name: str
-
-    @classmethod
-    def read(cls, value: str) -> "Chosen | None":
-        """Return the candidate of `lng,lat,name`; None for the program's own choice. Raises Invalid."""
-        if value in ("", "best"):
-            return None
-        try:
-            lng, lat, name = value.split(",", 2)
-            return cls(float(lng), float(lat), name[:100])
-        except ValueError as error:
-            raise Invalid("Choose the place again.", field="place") from error
+    number: str
+    state: str
+    open: bool
+    words: str
+    place: str
+    unit: str
+    received_at: datetime
+    score: float
+    why: str
+    #: It can take another one in.
+    merges: bool
 
 
 @router.get("/desk/new")
-def form(request: Request, actor: Operator, call: str = "") -> Response:
-    """Show the empty form; its key makes a repeated submission the same case. call: the telephone call it is for."""
-    return _form(request, actor, {"key": str(new_id()), "call": call})
+def form(
+    request: Request, session: Read, actor: Operator, *, call: str = "", draft: str = "", done: str = ""
+) -> Response:
+    """Show the form, empty or with a draft; its key makes a repeated submission the same case.
+
+    call: the telephone call it is for. done: the case that was recorded last, to be said at the top.
+    """
+    entered: dict[str, str] = {"key": str(new_id()), "call": call}
+    if draft:
+        try:
+            kept = drafts.read(session, draft[:64])
+        except NotFound:
+            kept = None
+        if kept is not None:
+            entered = {**kept.fields, "key": kept.key, "revision": str(kept.revision)}
+    return _form(request, actor, entered, receipt=_recorded(session, done))
 
 
 @router.post("/desk/new/understand")
@@ -67,76 +88,188 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
     if len(entered.get("text", "").strip()) < _SHORTEST:
         return page(request, "desk/understood.html", guesses=None)
     try:
-        known = intake.understand(_report(book, entered, at=at))
+        report, chosen = deciding.report_of(book, entered, at=at)
+        known = intake.understand(report)
     except Invalid as error:
         return page(request, "desk/understood.html", guesses=None, problem=sentence(error))
     guessed = casework.read_guesses(book, known.kept())
-    seen = views.numbers(session, [twin.case_id for twin in guessed.twins])
+    path = book.category_path(known.category)
     return page(
         request,
         "desk/understood.html",
         guesses=guessed,
+        entered=entered,
+        chosen=chosen,
         place=entered.get("place", "best"),
-        urgency=known.classification.urgency,
-        kind=known.classification.kind,
+        urgency=entered.get("urgency") or known.classification.urgency,
+        understood_urgency=known.classification.urgency,
+        kind=entered.get("kind") or known.classification.kind,
+        understood_kind=known.classification.kind,
+        category=book.category_path(known.category),
+        where=[book.areas[code].name for code in _areas(known.place) if code in book.areas],
         unit=book.unit_name(known.decision.unit) if known.decision else "",
         why=casework.why_here(book, known.decision.why) if known.decision else (),
         sure=not known.doubts,
-        twins=[(*seen[twin.case_id], twin) for twin in guessed.twins if twin.case_id in seen],
+        twins=_likely(session, guessed),
+        ask=scripts().ask(path),
+        beyond=scripts().beyond(report.text),
+        services=SERVICES,
+        drawn=orjson.dumps(_drawn(guessed, chosen)).decode(),
+        articles=articles.suggest(session, entered.get("kind") or known.classification.kind, report.text, at=at),
     )
+
+
+def _areas(place: Any) -> tuple[str, ...]:
+    return tuple(code for code in (place.town_code, place.community_code) if code) if place else ()
+
+
+def _likely(session: Session, guessed: casework.Guesses) -> list[Likely]:
+    """Return the likely twins that the operator may see, the likeliest first."""
+    found = []
+    seen = views.numbers(session, [twin.case_id for twin in guessed.twins[:_TWINS]])
+    for twin in guessed.twins[:_TWINS]:
+        if twin.case_id not in seen:
+            continue
+        case: Facts = facts(session, twin.case_id)
+        found.append(
+            Likely(
+                number=case.number,
+                state=case.state,
+                open=case.open,
+                words=" ".join((case.title or case.text).split())[:60],
+                place=case.place_name or case.town_name or "",
+                unit=case.unit_name or "",
+                received_at=case.received_at,
+                score=twin.score,
+                why=twin.why,
+                merges=case.open and case.process == "complaint" and case.state not in ("replied", "merged"),
+            )
+        )
+    return found
+
+
+def _drawn(guessed: casework.Guesses, chosen: Chosen | None) -> dict[str, Any]:
+    """Return what the map shows: every candidate with its circle, and the point that was chosen."""
+    return {
+        "spots": [asdict(spot) for spot in guessed.spots],
+        "chosen": {"lng": chosen.lng, "lat": chosen.lat, "name": chosen.name} if chosen else None,
+    }
 
 
 @router.post("/desk/new")
 def take(request: Request, actor: Operator, at: Now, entered: Form) -> Response:
-    """Open the case and go to it on the desk, or stay with everything that was entered and say what is wrong."""
+    """Open the case and do with it what the operator decided; on refusal everything that was entered stays.
+
+    Without a decision the case is recorded as it is, and the program sends it out where it is sure.
+    """
     book = wiring.rulebook()
     try:
-        chosen = Chosen.read(entered.get("place", ""))
-        report = _report(book, entered, at=at)
-        if chosen is not None:
-            report = replace(report, lng=chosen.lng, lat=chosen.lat, datum="CGCS2000")
+        report, chosen = deciding.report_of(book, entered, at=at)
+        known = wiring.intake().understand(report)
+        with snapshot(actor) as session:
+            decided = deciding.read(session, book, entered, known, at=at)
         call = phone.written_call(entered.get("call", ""))
         told = phone.bound(actor, call, key=entered.get("key", "")[:64])
         if told is not None:
             report = replace(report, source_id=told[0], phone=report.phone or told[1])
-        receipt = wiring.intake().receive(report, actor=actor, at=at)
+        # What a person decides about, the program does not send out before.
+        understood = replace(known, decision=None) if decided else known
+        receipt = wiring.intake().receive(report, actor=actor, at=at, understood=understood)
         phone.link(actor, call, receipt.case_id)
     except Invalid as error:
         return _form(request, actor, entered, status=status_of(error), problem=sentence(error), field=error.field or "")
-    if chosen is not None and not receipt.repeated:
-        _confirm(book, actor, receipt.case_id, chosen, at=at)
+    problem = _follow(book, actor, receipt, decided, chosen, at=at)
+    _drop_draft(actor, entered.get("key", ""))
+    if problem:
+        again = {"key": str(new_id())}
+        return _form(request, actor, again, receipt=receipt, problem=problem, status=409)
     if entered.get("then") == "another":
         return _form(request, actor, {"key": str(new_id())}, receipt=receipt)
-    return go(f"/desk?box=open&case={receipt.number}")
+    return go(f"/desk/new?done={receipt.number}" if decided else f"/desk?box=open&case={receipt.number}")
 
 
-def _confirm(book: Rulebook, actor: Actor, case_id: uuid.UUID, chosen: Chosen, *, at: datetime) -> None:
-    """Write down, as the operator, that this candidate is the place: intake only knows a point."""
-    fields = {"lng": chosen.lng, "lat": chosen.lat, "datum": "CGCS2000", "place_name": chosen.name}
+def _follow(
+    book: Rulebook, actor: Actor, receipt: Receipt, decided: Decided | None, chosen: Chosen | None, *, at: datetime
+) -> str:
+    """Do what was decided with the new case, in a transaction of the operator's own; return what went wrong in words.
+
+    A report that was here before has been decided about already: nothing is done twice.
+    """
+    if receipt.repeated and not (decided and receipt.state == "received"):
+        return ""
+    if decided is None:
+        if chosen is not None:
+            _confirm(book, actor, receipt, chosen, at=at)
+        return ""
     try:
         with transaction(actor) as session:
-            cases.act(session, book, case_id, "correct", expected_version=1, at=at, fields=fields)
+            deciding.carry_out(session, book, receipt, decided, chosen, at=at)
+    except (Conflict, Invalid, Forbidden, NotFound) as error:
+        return sentence(error)
+    return ""
+
+
+def _confirm(book: Rulebook, actor: Actor, receipt: Receipt, chosen: Chosen, *, at: datetime) -> None:
+    """Write down, as the operator, that this candidate is the place: intake only knows a point."""
+    try:
+        with transaction(actor) as session:
+            cases.act(session, book, receipt.case_id, "correct", expected_version=1, at=at, fields=chosen.fields())
     except Conflict:
         # Somebody was faster with the new case; the point itself is in it already.
         return
 
 
-def _report(book: Rulebook, entered: dict[str, str], *, at: datetime) -> Report:
-    """Return the report of what the form holds; raises Invalid, naming the field."""
-    category = entered.get("category", "").strip()
-    return Report(
-        channel="hotline",
-        text=entered.get("text", ""),
-        reported_at=at,
-        name=entered.get("name", "").strip() or None,
-        phone=entered.get("phone", "").strip() or None,
-        category=chosen_code(choices(book).categories, category, field="category") if category else None,
-        idempotency_key=entered.get("key", "")[:64] or None,
-    )
+# ---- drafts
 
 
-def _form(request: Request, actor: Actor, entered: dict[str, str], *, status: int = 200, **more: object) -> Response:
+@router.post("/desk/drafts/{key}")
+def keep(session: Write, actor: Operator, at: Now, *, key: str, entered: Form) -> Response:
+    """Keep what the form holds now; answers the revision that is kept, which the browser may then forget."""
+    del actor
+    written = entered.get("revision", "")
+    revision = int(written) if written.isdecimal() and len(written) < 10 else 0
+    kept = drafts.save(session, key, entered, revision=revision, at=at)
+    return Response(orjson.dumps({"revision": kept}), media_type="application/json")
+
+
+@router.post("/desk/drafts/{key}/drop")
+def throw_away(session: Write, actor: Operator, key: str) -> Response:
+    """Throw a draft away that is not wanted."""
+    del actor
+    drafts.drop(session, key[:64])
+    return go("/desk/new")
+
+
+def _drop_draft(actor: Actor, key: str) -> None:
+    try:
+        with transaction(actor) as session:
+            drafts.drop(session, key[:64])
+    except WanggeError:
+        # The case is recorded; a draft that stays behind is seen, and thrown away by hand or by the night.
+        return
+
+
+def _recorded(session: Session, number: str) -> dict[str, str] | None:
+    """Return what is said of the case that was recorded last; None where there is none to be seen."""
+    found = views.find_number(session, number[:30]) if number else None
+    if found is None:
+        return None
+    case = facts(session, found)
+    return {
+        "number": case.number,
+        "access_code": access_code(case.number),
+        "unit_name": case.unit_name or "",
+        "state": case.state,
+    }
+
+
+def _form(
+    request: Request, actor: Actor, entered: dict[str, str] | Entered, *, status: int = 200, **more: object
+) -> Response:
     shown = {"problem": "", "field": "", "receipt": None} | more
+    shown["services"] = SERVICES
     shown["caller"] = phone.caller(actor, phone.written_call(entered.get("call", "")))
+    with snapshot(actor) as session:
+        shown["unsent"] = [one for one in drafts.mine(session) if one.key != entered.get("key")]
     offered = choices(wiring.rulebook())
     return page(request, "desk/new.html", status=status, entered=entered, choices=offered, **shown)
