@@ -21,6 +21,7 @@ from core.db import actor_of
 from core.errors import Invalid
 from dispatch.tables import parse_yaml, read_text
 from dispatch.words import N_
+from hotline.masking import mask
 from hotline.outward.adapters import CHANNELS, CHATS
 from hotline.outward.models import MessageTemplate
 
@@ -168,6 +169,9 @@ def render(line: Template, values: Mapping[str, str]) -> Rendered:
     """
     check(line)
     known = {name: plain(values.get(name, ""), line.channel) for name in NAMES}
+    if line.channel in _PUBLIC:
+        # Free words that a unit wrote; a resident's telephone in them is not for everybody.
+        known["answer"] = mask(known["answer"])
     longest = LONGEST[line.channel]
     text = _fill(line.text, known)
     if len(text) > longest and "{answer}" in line.text:

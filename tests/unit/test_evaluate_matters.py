@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from hotline.evaluate import matters
 from hotline.evaluate.personal import invented
 from hotline.kinds import kind_of
 from hotline.masking import mask
+from hotline.outward.templates import Template, render
 from hotline.train import evaluate
 from hotline.urgency import alarm
 
@@ -143,3 +145,11 @@ def test_words_of_confirmed_cases_name_a_code_whose_name_the_text_lacks():
     assert taught.place("市容", text, probability=1.0).code == "11"
     assert taught.place("市容", "路灯坏了", probability=1.0).code == "1"
     assert tree.learn(lessons[:6]) == {}
+
+
+def test_an_answer_that_goes_where_everybody_reads_it_is_blotted():
+    said = Template("citizen.reply", "weibo", text="编号{number}已由{unit}答复：{answer}")
+    values = {"number": "20261118000123X", "unit": "水务局", "answer": "已联系李女士13800001234，水管已修好"}
+    assert render(said, values).text == "编号20261118000123X已由水务局答复：已联系李女士***********，水管已修好"
+    own = replace(said, channel="sms")
+    assert "13800001234" in render(own, values).text
