@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.settings import settings
 from hotline.classify import SHIPPED, Classifier
+from hotline.hot import HotWatch, Seen
 from hotline.kinds import kind_of
 from hotline.masking import mask
 from hotline.train import own_sentences, train
@@ -122,6 +123,53 @@ def twins(*, kept: int = 50_000, asked: int = 3_000) -> None:
     )
 
 
+def typing(*, kept: int = 50_000, texts: int = 60) -> None:
+    """Print what asking at every key costs with `kept` messages, and how often the first suggestion changes its mind."""
+    rng = random.Random(5)
+    sentences, classes = own_sentences(40, seed=11)
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    index, places = TwinIndex(kept=kept), []
+    for i in range(kept):
+        n = rng.randrange(len(sentences))
+        at = now + timedelta(minutes=i * 60 * 24 * 55 // kept)
+        places.append((sentences[n], 113.0 + rng.random() * 0.3, 22.9 + rng.random() * 0.3))
+        index.add(i, *places[-1], at, classes[n])
+    took, turns, asked = [], 0, 0
+    for _ in range(texts):
+        # Somebody calls about what another reported, at the same place.
+        text, lng, lat = rng.choice(places[kept // 2 :])
+        first = None
+        for end in range(4, len(text) + 1):
+            start = time.process_time()
+            found = index.find(text[:end], lng, lat, now + timedelta(days=55), limit=5)
+            took.append(time.process_time() - start)
+            best = found[0].case_id if found else None
+            turns += first is not None and best != first
+            first, asked = best or first, asked + 1
+    took.sort()
+    print(
+        f"twins while typing, {kept:,} kept: median {took[len(took) // 2] * 1e3:.2f} ms, p95 "
+        f"{took[len(took) * 95 // 100] * 1e3:.2f} ms, p99 {took[len(took) * 99 // 100] * 1e3:.2f} ms of the processor; "
+        f"first suggestion changed at {turns / asked:.3f} of the keys"
+    )
+
+
+def watching(*, taken: int = 6_000) -> None:
+    """Print how many new cases a second are looked at for hot matters."""
+    rng = random.Random(6)
+    sentences, _ = own_sentences(40, seed=12)
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    watch = HotWatch()
+    start = time.process_time()
+    for i in range(taken):
+        at = now + timedelta(seconds=40 * i)
+        lng, lat = 113.0 + rng.random() * 0.3, 22.9 + rng.random() * 0.3
+        watch.take(Seen(i, rng.choice(sentences), at, f"p{i}", lng=lng, lat=lat))
+        if not i % 10:
+            watch.grown(at)
+    print(f"hot matters: {taken / (time.process_time() - start):,.0f} cases/s looked at, {taken:,} taken")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -135,6 +183,8 @@ def main() -> None:
             models["district"] = trained
     speed(models, rounds=chosen.rounds)
     twins()
+    typing()
+    watching()
 
 
 if __name__ == "__main__":
