@@ -43,6 +43,8 @@ from hotline.outward.router import Router
 from hotline.outward.sink import Sink
 from hotline.outward.sms import HttpSms, SmsSettings
 from hotline.twins import TwinIndex
+from hotline.weibo.answers import WeiboReply
+from hotline.weibo.platform import Client as WeiboClient
 
 #: How long a process trusts its copy before it asks for the revision again.
 _TRUST_S = 2.0
@@ -228,12 +230,22 @@ def sink_folder() -> Path:
 
 
 @cache
+def weibo_platform() -> WeiboClient | None:
+    """Return the client of Weibo's open platform, or None without a token."""
+    told = settings()
+    token = told.weibo_token.get_secret_value()
+    return WeiboClient(told.weibo_url, token, own_id=told.weibo_account) if token else None
+
+
+@cache
 def adapters() -> Mapping[str, Adapter]:
     """Return the ways out that this installation has, by channel; raises Invalid for settings that cannot be used."""
     told = settings()
     made: dict[str, Adapter] = {"callback": CallBackTask(clock=now)}
     if told.sink:
-        return made | {name: Sink(name, sink_folder(), clock=now) for name in CHANNELS if name not in made}
+        made |= {name: Sink(name, sink_folder(), clock=now) for name in CHANNELS if name not in made}
+        # The ledger of mentions is told all the same.
+        return made | {"weibo": WeiboReply(None, clock=now, instead=made["weibo"])}
     if told.sms_url:
         sms = SmsSettings.read(told.sms_url, told.sms_key.get_secret_value(), told.sms_fields)
         made["sms"] = HttpSms(sms, clock=now)
@@ -247,6 +259,8 @@ def adapters() -> Mapping[str, Adapter]:
             told.mail_tls,
         )
         made["mail"] = Smtp(mail, clock=now)
+    if (weibo := weibo_platform()) is not None:
+        made["weibo"] = WeiboReply(weibo, clock=now)
     if told.chat:
         made |= {name: Chat(name) for name in CHATS}
     return made
@@ -276,4 +290,5 @@ def forget() -> None:
     _first.cache_clear()
     notifier.cache_clear()
     adapters.cache_clear()
+    weibo_platform.cache_clear()
     pump.cache_clear()

@@ -7,6 +7,7 @@ when the broker loses everything the next tick of the clock finds the work again
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from api import wiring
 from core.actor import system
-from core.db import forget_engines, transaction
+from core.db import forget_engines, snapshot, transaction
 from core.errors import Conflict, Unavailable, WanggeError
 from core.settings import settings
 from dispatch import anchors, outbox, tallies
@@ -27,6 +28,8 @@ from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
 from hotline.outward.pump import prune as prune_deliveries
 from hotline.telephone import callbacks, calls
+from hotline.weibo import inbox
+from hotline.weibo.fetch import fetch as fetch_mentions
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ _KEEP_OUTBOX = timedelta(days=30)
 _KEEP_DELIVERIES = timedelta(days=180)
 #: Training takes a minute or two; one that takes longer than this hangs, and its job may be taken over.
 _LEARN_S = 3600
+#: How often mentions are looked for; the platform counts calls by the hour, so a new walk waits longer.
+_WEIBO_S, _WALK = 15.0, timedelta(minutes=1)
 #: One task works at most this long, then leaves the rest to the next tick.
 _SLICE_S = 20.0
 #: Cases that are looked at for hot matters in one transaction.
@@ -61,6 +66,7 @@ app.conf.update(
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "telephone": {"task": "wangge.telephone", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
+        "weibo": {"task": "wangge.weibo", "schedule": _WEIBO_S, "options": {"expires": _WEIBO_S}},
         "hot": {"task": "wangge.hot", "schedule": _HOT_S, "options": {"expires": _HOT_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
         "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
@@ -158,6 +164,37 @@ def hot() -> int:
             if step.taken < _HOT_CASES:
                 break
     return told
+
+
+@app.task(name="wangge.weibo")  # type: ignore[untyped-decorator]
+def weibo() -> int:
+    """Fetch the mentions of a while and take what is stored; return how many were taken."""
+    end = time.monotonic() + _SLICE_S
+    return mentions_in(wiring.district(), going=lambda: time.monotonic() < end).all if wiring.districts() else 0
+
+
+def mentions_in(code: str, *, going: Callable[[], bool], every: timedelta = _WALK) -> inbox.Taken:
+    """Fetch and take mentions of a district in turns until none are left or `going` says stop; return what was taken.
+
+    What is fetched is kept before anything is made of it: a flood waits in the table and not in memory.
+    """
+    platform, own, done, fetching = wiring.weibo_platform(), settings().weibo_account, inbox.Taken(), True
+    while going():
+        page = None
+        if platform is not None and fetching:
+            page = fetch_mentions(code, platform, at=wiring.now(), own_id=own, every=every)
+        fetching = page is not None and not page.done
+        with snapshot(system(code, "weibo")) as session:
+            left = inbox.waiting(session)
+        taken = None
+        if left:
+            public = settings().public_address
+            taken = inbox.take(wiring.intake(code), at=wiring.now(), platform=platform, address=public)
+        if taken is not None:
+            done += taken
+        if not fetching and (taken is None or not taken.all):
+            break
+    return done
 
 
 @app.task(name="wangge.nightly")  # type: ignore[untyped-decorator]

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     mail_password: SecretStr = SecretStr("")
     #: Robots of WeCom, DingTalk and Feishu are told; needs the way to the Internet from the worker.
     chat: bool = False
+    #: Weibo's open platform: its address, our access token, the id of our account; an empty token: no fetching.
+    weibo_url: str = "https://api.weibo.com"
+    weibo_token: SecretStr = SecretStr("")
+    weibo_account: str = ""
     #: Hosts that pictures of Open311 requests may lie on, by commas; nothing is fetched from them.
     open311_media_hosts: str = ""
     #: Behind PgBouncer in transaction mode prepared statements cannot be kept.

@@ -41,9 +41,17 @@ class Fetched:
 
 
 def fetch(
-    district: str, platform: Platform, *, at: datetime, own_id: str = "", bind: Engine | None = None
+    district: str,
+    platform: Platform,
+    *,
+    at: datetime,
+    own_id: str = "",
+    every: timedelta = timedelta(),
+    bind: Engine | None = None,
 ) -> Fetched | None:
     """Fetch the next page and keep it; None while another process does, or until a pause is over.
+
+    every: a new walk begins so long after the last page at the earliest, for the platform counts calls by the hour.
 
     The page, and how far that brings the walk, are committed together: whoever dies before lost nothing, whoever dies
     after repeats nothing. The row of the cursor stays locked while the platform is asked.
@@ -51,6 +59,9 @@ def fetch(
     with transaction(system(district, "weibo"), bind=bind) as session:
         cursor = leased(session, "fetch")
         if cursor is None or (cursor.next_at is not None and cursor.next_at > at):
+            return None
+        rested = cursor.low_id is not None or cursor.fetched_at is None or at - cursor.fetched_at >= every
+        if not rested:
             return None
         try:
             return _page(session, cursor, platform, at=at, own_id=own_id)

@@ -4,7 +4,6 @@ Storing and taking are two steps. What is stored is a duty and cannot get lost; 
 stored, and intake knows the post's id, so that taking it again opens nothing twice.
 """
 
-import logging
 import re
 import uuid
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,11 +24,10 @@ from core.ids import new_id
 from dispatch.models import Case
 from dispatch.models import Report as CaseReport
 from hotline.intake import Intake, Report
+from hotline.weibo import late
 from hotline.weibo.models import Mention, MentionEvent, WeiboCursor
 from hotline.weibo.platform import Gone, Platform, Post
 from hotline.weibo.screen import Held, Screen, own_words
-
-_log = logging.getLogger(__name__)
 
 #: Mentions taken in one transaction; the lock on the cursor's row is held that long.
 BATCH: Final = 50
@@ -67,6 +65,9 @@ class Taken:
     cases: int = 0
     joined: int = 0
     held: int = 0
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(self.cases + other.cases, self.joined + other.joined, self.held + other.held)
 
     @property
     def all(self) -> int:
@@ -181,6 +182,12 @@ def note(session: Session, mention_id: uuid.UUID, kind: str, *, at: datetime, **
     )
 
 
+def waiting(session: Session) -> bool:
+    """Return whether mentions wait to be taken; reads."""
+    here = (Mention.district_code == actor_of(session).district, Mention.state == "received")
+    return session.scalar(select(Mention.id).where(*here).limit(1)) is not None
+
+
 def leased(session: Session, part: str) -> WeiboCursor | None:
     """Lock the row of one part of the channel; None while somebody else works at it. Writes; as the program."""
     district = actor_of(session).district
@@ -189,10 +196,18 @@ def leased(session: Session, part: str) -> WeiboCursor | None:
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 
 
-def take(intake: Intake, *, at: datetime, platform: Platform | None = None, bind: Engine | None = None) -> Taken | None:
-    """Take the stored mentions that were posted first, at most BATCH; None where somebody else does. May be killed anywhere.
+def take(
+    intake: Intake,
+    *,
+    at: datetime,
+    platform: Platform | None = None,
+    address: str = "",
+    bind: Engine | None = None,
+) -> Taken | None:
+    """Take the stored mentions that were posted first, at most BATCH; None where somebody else does.
 
-    platform: where the rest of a long post is asked for; without it the beginning has to do. Raises Unavailable.
+    platform: where the rest of a long post is asked for; without it the beginning has to do. address: of the public
+    pages. Safe to be killed at any moment. Raises Unavailable.
     """
     district = intake.book.district
     with transaction(system(district, "weibo"), bind=bind) as session:
@@ -200,7 +215,7 @@ def take(intake: Intake, *, at: datetime, platform: Platform | None = None, bind
             return None
         query = select(Mention).where(Mention.district_code == district, Mention.state == "received")
         rows = session.scalars(query.order_by(Mention.posted_at, Mention.id).limit(BATCH).with_for_update()).all()
-        taker = _Taker(session, intake, platform, at, bind)
+        taker = _Taker(session, intake, at, platform=platform, address=address, bind=bind)
         for row in rows:
             taker.take(row)
         return Taken(taker.cases, taker.joined, taker.held)
@@ -210,9 +225,17 @@ class _Taker:
     """Takes mentions in one transaction; cases are opened by intake in transactions of their own."""
 
     def __init__(
-        self, session: Session, intake: Intake, platform: Platform | None, at: datetime, bind: Engine | None
+        self,
+        session: Session,
+        intake: Intake,
+        at: datetime,
+        *,
+        platform: Platform | None,
+        address: str,
+        bind: Engine | None,
     ) -> None:
         self._session, self._intake, self._platform, self._at, self._bind = session, intake, platform, at, bind
+        self._address = address
         self._district = intake.book.district
         self._screen = Screen.of(intake.book.settings)
         told = intake.book.settings.get("weibo") or {}
@@ -304,7 +327,9 @@ class _Taker:
         query = (
             select(Mention.case_id)
             .join(Case, (Case.district_code == self._district) & (Case.id == Mention.case_id))
-            .where(Mention.district_code == self._district, Mention.id != row.id, Case.open)
+            .where(
+                Mention.district_code == self._district, Mention.id != row.id, or_(Case.open, Case.answer.is_not(None))
+            )
             .order_by(Mention.id)
             .limit(1)
         )
@@ -373,5 +398,7 @@ class _Taker:
         self._session.execute(insert(CaseReport).values(report).on_conflict_do_nothing())
         row.state, row.case_id, row.opened_at = "joined", case_id, self._at
         note(self._session, row.id, "joined", at=self._at, number=case.number)
+        if late.answered(case):
+            late.tell(self._session, self._intake.book, row, case, address=self._address, at=self._at)
         self._session.flush()
         self.joined += 1

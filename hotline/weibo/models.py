@@ -87,12 +87,12 @@ class Mention(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
     #: What is posted; written down before it is, so that a crash between leaves a trace.
     reply: Mapped[str | None]
-    #: When posting was last begun.
+    #: When words may last have left the house; None where surely none did.
     tried_at: Mapped[datetime | None] = mapped_column(Instant)
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=sql_text("0"))
-    #: Not again before this.
+    #: Somebody posts it now, or just did: not again before this.
     next_at: Mapped[datetime | None] = mapped_column(Instant)
-    #: Why the last try failed; with `next_at` empty it is given up and waits for a person.
+    #: Why the last try failed.
     failure: Mapped[str | None]
     replied_at: Mapped[datetime | None] = mapped_column(Instant)
     #: The platform's id of our comment; `by hand` where a person answered elsewhere.
