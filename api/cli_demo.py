@@ -35,6 +35,8 @@ def demo() -> None:
     begin_servers()
     # Nothing leaves the machine: what would is shown under /sink.
     local.remember("WANGGE_SINK", "1")
+    # So that `wangge telephone ring` can let a call come in.
+    local.remember("WANGGE_TELEPHONE_KEYS", secrets.token_hex(32))
     if not wiring.districts():
         _load_one()
     _items()

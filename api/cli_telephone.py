@@ -46,3 +46,29 @@ def bridge(
     console.print(f"Listening at http://127.0.0.1:{made.port}/")
     over.wait()
     made.stop()
+
+
+@_telephone.command("ring")
+def ring(
+    extension: Annotated[str, typer.Argument(help="Where an operator has taken a seat.")],
+    caller: Annotated[str, typer.Option(help="Whose earlier matters the desk will show.")] = "13800138000",
+    *,
+    rings: Annotated[float, typer.Option(min=0, max=120, help="Seconds until it is picked up.")] = 6,
+    talks: Annotated[float, typer.Option(min=0, max=600, help="Seconds until it ends.")] = 30,
+    answer: Annotated[bool, typer.Option(help="Whether anybody picks up; otherwise it becomes a call-back.")] = True,
+) -> None:
+    """Let an invented call come in to the web server of this checkout, as its switchboard would tell it."""
+    from api import processes, wiring
+    from core.settings import settings
+    from hotline.telephone import hook, simulate
+    from hotline.telephone.bridge import Target
+
+    keys = hook.keys(settings().telephone_keys.get_secret_value())
+    if not keys:
+        raise Invalid("There is no key: set WANGGE_TELEPHONE_KEYS and start the web server with it.")
+    web = processes.find(settings().var / "run", "web")
+    if web is None:
+        raise Invalid("The web server of this checkout does not run; start it with `wangge up` or `make demo`.")
+    script = simulate.Script(caller, extension, "12345", rings, talks, answered=answer)
+    target = Target(f"{web.address}/api/v1/telephone/events", keys[0])
+    simulate.play(target, script, now=wiring.now, say=console.print)

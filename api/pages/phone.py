@@ -124,7 +124,11 @@ async def _news(actor: Actor) -> AsyncIterator[bytes]:
     async with source.follow(actor.district) as inbox:
         told = ""
         while clock.monotonic() < end:
-            extension, sign = await run_in_threadpool(_sign, actor, wiring.now())
+            try:
+                extension, sign = await run_in_threadpool(_sign, actor, wiring.now())
+            except WanggeError:
+                # The browser comes back by itself, and the page it is on says what is down.
+                return
             if sign != told:
                 told = sign
                 yield b"event: phone\ndata: changed\n\n"
