@@ -103,6 +103,11 @@ class UnderstandingOut(Model):
     category: str | None
     categories: list[CategoryOut]
     urgency: str
+    #: Words of the text that decided the category, and those that raised the urgency.
+    words: list[str]
+    urgency_words: list[str]
+    #: Version of the model that answered.
+    model: str
     unit: str | None
     doubts: list[str]
 

@@ -135,6 +135,9 @@ def _understood(found: Understanding) -> UnderstandingOut:
             CategoryOut(code=c.code, name=c.name, probability=round(c.probability, 4)) for c in kinds.categories
         ],
         urgency=kinds.urgency,
+        words=[word for word in kinds.words if word not in kinds.urgency_words],
+        urgency_words=list(kinds.urgency_words),
+        model=kinds.model,
         unit=found.decision.unit if found.decision else None,
         doubts=[say(doubt) for doubt in found.doubts],
     )

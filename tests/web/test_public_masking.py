@@ -64,3 +64,13 @@ def test_what_looks_like_the_same_matter_is_shown_without_its_words(client: Test
     token = page.split('name="csrf_token" value="')[1].split('"')[0]
     shown = client.post("/understand", data={"text": SAID.replace(PHONE, ""), "csrf_token": token}).text
     assert PHONE[:6] not in shown
+
+
+def test_understanding_shows_its_words_of_category_and_of_urgency_and_its_model(client: TestClient) -> None:
+    found = client.post("/api/v1/understand", json={"text": "小区物业不修路灯，从早上开始停水到现在"}).json()
+    assert found["urgency"] == "utilities"
+    assert found["urgency_words"] == ["停水"]
+    assert found["words"]
+    assert "停水" not in found["words"]
+    assert len(found["categories"]) == 3
+    assert found["model"]
