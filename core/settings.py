@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     #: Connections that one process keeps open to the database.
     pool_size: int = Field(default=8, ge=1, le=100)
+    #: The address under which people reach this installation, for codes on receipts; empty: that of the request.
+    public_url: str = ""
     #: Cookies are sent over TLS only; off for the demo on loopback.
     secure_cookies: bool = False
     #: Keys that sign the switchboard's events, at most two of 32 characters or more, by commas; empty: none is taken.

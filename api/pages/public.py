@@ -19,6 +19,7 @@ from api.i18n import say
 from api.pages import go, page
 from api.pages.matter import MOST_PHOTOS, OWN_S, attach, read_photos, remember
 from api.photos import Photo, store
+from api.qr import drawn
 from core.actor import Actor, system
 from core.datums import point
 from core.db import snapshot, transaction
@@ -155,6 +156,7 @@ def receipt(request: Request, token: str) -> Response:
         spoken=spoken(number),
         code=access_code(number),
         key=str(new_id()),
+        picture=drawn(request, f"/progress/{number}"),
     )
     remember(made, number)
     return made
