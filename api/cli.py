@@ -34,6 +34,8 @@ _GROUPS = (
     "api.cli_audit",
     "api.cli_windows",
     "api.cli_telephone",
+    "api.cli_open311",
+    "api.cli_weibo",
 )
 
 
