@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.actor import Role
 from core.db import actor_of, pin_case
 from dispatch import cases
-from dispatch.models import Attachment, Case, Deadline, Disclosure, Entry, Plea
+from dispatch.identity import Opened, called
+from dispatch.models import Attachment, Case, Deadline, Disclosure, Entry, Plea, Report
 from dispatch.process import Step
 from dispatch.rulebook import Rulebook
-from dispatch.sheet import MAX_ENTRIES, Opened
+from dispatch.sheet import MAX_ENTRIES
 
 #: Action → members of the log entry that may be told with it. What is not named here is not told at all.
 TOLD: Mapping[str, tuple[str, ...]] = {
@@ -149,6 +151,8 @@ class Story:
     shown: tuple[uuid.UUID, ...]
     #: Who opened name or telephone, and why.
     opened: tuple[Opened, ...]
+    #: What units call the person; empty where nothing was given or the unit deals with a party by name.
+    alias: str
     #: What the person may do now, by action.
     offered: Mapping[str, Step]
 
@@ -156,7 +160,7 @@ class Story:
 def story(session: Session, book: Rulebook, case_id: uuid.UUID, *, at: datetime) -> Story:
     """Return what the person concerned is told of a case whose code was checked; raises NotFound.
 
-    Run it in a snapshot of the citizen. Reads only; pins the case; eight statements, each by key.
+    Run it in a snapshot of the citizen. Reads only; pins the case; nine statements, each by key.
     """
     here = actor_of(session).district
     pin_case(session, case_id)
@@ -172,12 +176,12 @@ def story(session: Session, book: Rulebook, case_id: uuid.UUID, *, at: datetime)
         select(Attachment.id, Attachment.purpose).where(*of_case(Attachment)).order_by(Attachment.created_at)
     ).all()
     opened = session.execute(
-        select(Disclosure.actor_name, Disclosure.field, Disclosure.reason, Disclosure.opened_at)
+        select(*(getattr(Disclosure, name) for name in Opened.__dataclass_fields__))
         .where(*of_case(Disclosure))
         .order_by(Disclosure.opened_at, Disclosure.id)
     ).all()
-    state, supervised = session.execute(
-        select(Case.state, Case.supervised).where(Case.district_code == here, Case.id == case_id)
+    state, supervised, process = session.execute(
+        select(Case.state, Case.supervised, Case.process).where(Case.district_code == here, Case.id == case_id)
     ).one()
     plea = select(Plea.reason_code).where(*of_case(Plea), Plea.state == "granted", Plea.kind == "pause")
     paused_for = session.scalar(plea.order_by(Plea.decided_at.desc()).limit(1)) if state == "paused" else ""
@@ -195,8 +199,26 @@ def story(session: Session, book: Rulebook, case_id: uuid.UUID, *, at: datetime)
         photos=tuple(key for key, purpose in photos if purpose == "report"),
         shown=tuple(key for key, purpose in photos if purpose == "after"),
         opened=tuple(Opened(*row) for row in opened),
+        alias=_alias(session, case_id, process),
         offered={step.action: step for step in cases.offered(session, book, case_id, at=at)},
     )
+
+
+def _alias(session: Session, case_id: uuid.UUID, process: str) -> str:
+    """Return what units call whoever reported the matter first."""
+    report = (
+        session.execute(
+            select(Report.id, Report.name_sealed, Report.phone_sealed, Report.phone_index)
+            .where(Report.district_code == actor_of(session).district, Report.case_id == case_id)
+            .order_by(Report.received_at, Report.id)
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    named = called(Role.UNIT, case_id, process, report) if report else ("", "")
+    # A party known by name reads the own name elsewhere.
+    return "" if named[1] or not named[0].startswith("市民") else named[0]
 
 
 def _tells(entry: Entry) -> bool:

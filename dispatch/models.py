@@ -462,10 +462,17 @@ class Disclosure(Base):
     case_id: Mapped[uuid.UUID]
     actor_id: Mapped[uuid.UUID | None]
     actor_name: Mapped[str]
-    #: name or phone.
+    #: Role and unit at that moment: what the person concerned is told of who it was. None in rows without them.
+    actor_role: Mapped[str | None]
+    unit_code: Mapped[str | None]
+    #: name, phone, recording, or a field of an application.
     field: Mapped[str]
+    #: A key of `dispatch.identity.REASONS`; None where the words say it all.
+    reason_code: Mapped[str | None]
     reason: Mapped[str]
     opened_at: Mapped[datetime] = mapped_column(Instant)
+    #: Until then the same person sees it again without another row.
+    expires_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class NumberBlock(Base):

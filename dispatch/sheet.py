@@ -1,6 +1,6 @@
 """One case in full 工单: facts, log, clocks with their pauses, shares, pleas, supervision, what was merged, reports.
 
-Also the public view by number, and the only way to open sealed personal data. Knows the tables that hang on a case;
+Also the public view by number. `dispatch.identity` masks and opens personal data. Knows the tables that hang on a case;
 worklists are `dispatch.views`, changes are `dispatch.cases`.
 """
 
@@ -10,16 +10,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from core.actor import Role
-from core.crypto import unseal
 from core.db import actor_of, pin_case
-from core.errors import Forbidden, Invalid, NotFound
-from core.ids import new_id
+from core.errors import NotFound
 from dispatch import stranger
 from dispatch.guards import ACTIVE
+from dispatch.identity import Opened, called
 from dispatch.models import (
     Assignment,
     Attachment,
@@ -36,12 +34,6 @@ from dispatch.models import (
 from dispatch.views import visible_to
 from grid.models import Area, Category, Unit
 
-#: What each sealed field was sealed as; a field of one kind cannot be opened as another.
-CONTEXTS: Mapping[str, str] = {"name": "report.name", "phone": "report.phone"}
-#: Roles that need to reach a reporter, and therefore may open personal data, with a reason.
-MAY_OPEN = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
-#: Roles that see personal data at all, masked.
-_SEE_MASKED = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT, Role.SYSTEM})
 #: What a closing form says beside the answer.
 CLOSING = ("truth", "duty", "contacted", "solved", "unsolved_reason")
 #: Log entries that one page shows; a case with more is shown from its end.
@@ -113,13 +105,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one reporter said. Personal data is masked; `disclose` opens it."""
+    """What one reporter said. Personal data is masked; `dispatch.identity` opens it."""
 
     id: uuid.UUID
     channel: str
     text: str
     received_at: datetime
-    #: `张**` and `138****1234`; empty where nothing was given or the role sees none.
+    #: `张**` and `138****1234`, for units an alias and nothing; empty where nothing was given or the role sees none.
     name: str
     phone: str
 
@@ -278,16 +270,6 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """Who opened personal data of this case, and why."""
-
-    actor_name: str
-    field: str
-    reason: str
-    opened_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Sheet:
     """Everything about one case that the session's actor may see."""
 
@@ -408,16 +390,18 @@ def sheet(session: Session, case_id: uuid.UUID) -> Sheet:
             Report.received_at,
             Report.name_sealed,
             Report.phone_sealed,
+            Report.phone_index,
         ).order_by(Report.received_at, Report.id)
     ).mappings()
-    see = actor.role in _SEE_MASKED
     return Sheet(
         case=case,
         reports=tuple(
             Told(
-                name=_masked("name", row["name_sealed"]) if see else "",
-                phone=_masked("phone", row["phone_sealed"]) if see else "",
-                **{name: row[name] for name in ("id", "channel", "text", "received_at")},
+                row["id"],
+                row["channel"],
+                row["text"],
+                row["received_at"],
+                *called(actor.role, case_id, case.process, row),
             )
             for row in reports
         ),
@@ -471,63 +455,6 @@ def progress(session: Session, number: str, *, access_hash: bytes | None = None)
         own=own,
         **{name: case[name] for name in (shown if own else shown - private)},
     )
-
-
-def disclose(session: Session, case_id: uuid.UUID, *, field: str, reason: str, at: datetime) -> tuple[str, ...]:
-    """Return the unmasked names or phones of a case's reporters, after writing down who opened them and why.
-
-    field: name or phone. Writes a `disclosure` row, which the person concerned may see; caller commits.
-    Raises NotFound for an invisible case, Forbidden for roles that need not reach anybody, Invalid without a reason.
-    """
-    actor = actor_of(session)
-    facts(session, case_id)
-    if actor.role not in MAY_OPEN:
-        raise Forbidden("Your role may not open personal data.")
-    if field not in CONTEXTS:
-        raise Invalid("There is no protected field {name}.", field="field", name=field[:20])
-    if len(reason.strip()) < 2:
-        raise Invalid(
-            "Say why you need to see it: it is written down and the person concerned may read it.", field="reason"
-        )
-    pin_case(session, case_id)
-    session.execute(
-        insert(Disclosure).values(
-            district_code=actor.district,
-            id=new_id(),
-            case_id=case_id,
-            actor_id=actor.id,
-            actor_name=actor.name,
-            field=field,
-            reason=reason.strip()[:500],
-            opened_at=at,
-        )
-    )
-    column = Report.name_sealed if field == "name" else Report.phone_sealed
-    sealed = session.scalars(
-        select(column)
-        .where(Report.district_code == actor.district, Report.case_id == case_id, column.is_not(None))
-        .order_by(Report.received_at, Report.id)
-    )
-    return tuple(unseal(bytes(value), context=CONTEXTS[field]) for value in sealed if value is not None)
-
-
-def masked(field: str, value: str) -> str:
-    """Return a name or phone as it is shown to somebody who gave no reason: `张**`, `138****1234`."""
-    if field == "name":
-        return value[:1] + "*" * max(1, min(len(value) - 1, 2))
-    if len(value) < 7:
-        return "*" * len(value)
-    return f"{value[:3]}{'*' * (len(value) - 7)}{value[-4:]}" if len(value) > 7 else f"{'*' * 3}{value[-4:]}"
-
-
-def _masked(field: str, sealed: bytes | None) -> str:
-    if sealed is None:
-        return ""
-    try:
-        return masked(field, unseal(bytes(sealed), context=CONTEXTS[field]))
-    except Invalid:
-        # A field sealed with another key must not hide the rest of the sheet.
-        return "***"
 
 
 def _clocks(session: Session, case_id: uuid.UUID) -> tuple[ClockRow, ...]:

@@ -13,9 +13,9 @@ from core.db import actor_of
 from core.errors import Conflict, Invalid, NotFound
 from dispatch.appointments import Appointment, SlotClosure, window
 from dispatch.calendar import CHINA, china_time
+from dispatch.identity import masked
 from dispatch.models import Case
 from dispatch.rulebook import Rulebook
-from dispatch.sheet import masked
 
 #: How long after its day an appointment can still be marked.
 _MARKED_FOR = timedelta(days=7)

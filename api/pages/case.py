@@ -20,7 +20,7 @@ from api.pages.listing import asked, category_words, choices, end_of_day
 from api.wording import exact
 from core.actor import Actor, Role
 from core.errors import Invalid, NotFound
-from dispatch import sheet, views
+from dispatch import identity, sheet, views
 
 router = APIRouter(include_in_schema=False)
 
@@ -68,20 +68,21 @@ def one(request: Request, session: Read, actor: Reader, at: Now, number: str) ->
 
 @router.post("/cases/{number}/disclose")
 def disclose(work: OpenerWork, number: str) -> Response:
-    """Show phones or names unmasked, once, after writing down who asked and why."""
+    """Show phones or names unmasked for a quarter of an hour, after writing down who asked and why."""
     form = work.form
     try:
-        opened = sheet.disclose(
+        identity.disclose(
             work.session,
             _id(work.session, number),
             field=form.get("field", ""),
+            why=form.get("why") or "none",
             reason=form.get("reason", ""),
             at=work.at,
         )
     except Invalid as error:
         status, problem = status_of(error), sentence(error)
         return _page(work.request, work.session, work.actor, number, at=work.at, status=status, problem=problem)
-    return _page(work.request, work.session, work.actor, number, at=work.at, opened=opened)
+    return _page(work.request, work.session, work.actor, number, at=work.at)
 
 
 def _page(
@@ -93,7 +94,6 @@ def _page(
     at: Now,
     status: int = 200,
     problem: str = "",
-    opened: tuple[str, ...] | None = None,
 ) -> Response:
     book = wiring.rulebook()
     found = sheet.sheet(session, _id(session, number))
@@ -113,8 +113,10 @@ def _page(
         clocks=[(clock, casework.reckoning(book, found, clock, at=at)) for clock in found.clocks],
         moved_words=casework.moved_words,
         hanging=casework.parts_of(book, found, at=at),
-        may_open=actor.role in sheet.MAY_OPEN,
-        opened=opened,
+        may_open=actor.role in identity.MAY_OPEN,
+        standing=identity.standing(session, found.case.id, at=at),
+        reasons=identity.REASONS,
+        unit_name=book.unit_name,
         problem=problem,
         # A sheet is printed and filed: it says dates, not "today".
         stamp=_stamp,

@@ -23,7 +23,7 @@ from core.db import snapshot
 from core.errors import Conflict, Invalid, WanggeError
 from dispatch import appointments, daysoff
 from dispatch.daysoff import Span
-from dispatch.sheet import masked
+from dispatch.identity import masked
 
 router = APIRouter(include_in_schema=False)
 

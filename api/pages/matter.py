@@ -23,7 +23,7 @@ from api.i18n import say
 from api.pages import filing, go, page
 from api.pages.telling import CHECKED, EVENTS, HEADS, NEXT, OPENED, RUNGS, of
 from api.photos import Photo, read_photo, store
-from api.wording import CHINA, CLOCKS, moment_words, named
+from api.wording import CHINA, CLOCKS, ROLES, moment_words, named
 from core.actor import citizen, system
 from core.db import acting_as, pin_case, snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
@@ -31,6 +31,7 @@ from core.ids import is_checked
 from dispatch import attachments, cases, sheet
 from dispatch.citizen import Event, Story, story
 from dispatch.fields import FIELDS, PAUSE_REASONS, SATISFACTION, SERVICES
+from dispatch.identity import REASONS, Opened
 from dispatch.items import filed as archive
 from dispatch.items.application_models import InformationRequest
 from dispatch.numbers import access_code, access_hash, spoken
@@ -360,10 +361,21 @@ def shown(
         why_paused=named(seen.story.paused_for, PAUSE_REASONS) if seen.story else "",
         late=late(seen),
         opened_words=OPENED,
+        who_opened=lambda one: who_opened(one, book),
+        reasons=REASONS,
+        alias=seen.story.alias if seen.story else "",
         satisfaction=SATISFACTION,
         most_photos=MOST_PHOTOS,
         spoken=spoken(seen.matter.number),
     )
+
+
+def who_opened(one: Opened, book: Rulebook) -> str:
+    """Return who opened something, as the person concerned is told: role and unit, not the official's name."""
+    if one.actor_role is None:
+        return one.actor_name
+    role = named(one.actor_role, ROLES)
+    return f"{role}（{book.unit_name(one.unit_code)}）" if one.unit_code else role
 
 
 def coming(seen: Seen) -> tuple[Coming, ...]:

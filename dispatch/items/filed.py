@@ -17,15 +17,15 @@ from core.crypto import unseal
 from core.db import acting_as, actor_of, pin_case, rows
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
+from dispatch.identity import MAY_OPEN, check_reason, write
 from dispatch.items import lists, matter
 from dispatch.items.application_models import Application, Fee, Handover, InformationRequest, MaterialFile, Survey
 from dispatch.items.identity import CONTEXTS, id_index
 from dispatch.items.lists import Condition
 from dispatch.items.sheet import Material, Sheet
-from dispatch.models import Case, Disclosure
+from dispatch.models import Case
 from dispatch.numbers import access_hash
 from dispatch.process import process
-from dispatch.sheet import MAY_OPEN
 from grid.models import District
 
 #: Files of one material, and of one application.
@@ -378,28 +378,14 @@ def disclose(session: Session, case_id: uuid.UUID, field: str, *, reason: str, a
         raise Forbidden("Your role may not open personal data.")
     if field not in CONTEXTS:
         raise Invalid("There is no protected field {name}.", field="field", name=field[:20])
-    if len(reason.strip()) < 2:
-        raise Invalid(
-            "Say why you need to see it: it is written down and the person concerned may read it.", field="reason"
-        )
+    check_reason("", reason)
     case = _case(session, case_id)
     asked = case.process == "information"
     row = request(session, case_id) if asked else matter.read(session, case).application
     secret = getattr(row, "id_sealed" if field == "id_number" else f"{field}_sealed", None)
     if secret is None:
         raise NotFound("Nothing was given here.")
-    session.execute(
-        insert(Disclosure).values(
-            district_code=actor.district,
-            id=new_id(),
-            case_id=case.id,
-            actor_id=actor.id,
-            actor_name=actor.name,
-            field=field,
-            reason=reason.strip()[:500],
-            opened_at=at,
-        )
-    )
+    write(session, case.id, field, why="", reason=reason, at=at)
     return unseal(secret, context=CONTEXTS[field])
 
 

@@ -21,10 +21,10 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import cases
 from dispatch.calendar import china_time
+from dispatch.identity import disclose, masked
 from dispatch.models import Case
 from dispatch.process import processes
 from dispatch.rulebook import Rulebook
-from dispatch.sheet import disclose, masked
 from dispatch.views import visible_to
 from dispatch.words import N_
 from hotline.telephone.hook import digits
@@ -320,7 +320,7 @@ def _hold(session: Session, row: CallBack, *, at: datetime) -> None:
     if row.held_by != actor.id or row.held_until is None or row.held_until <= at:
         _note(session, row.id, "taken", "", at=at)
         if row.case_id is not None:
-            disclose(session, row.case_id, field="phone", reason=_WHY_OPENED, at=at)
+            disclose(session, row.case_id, field="phone", why="answer", reason=_WHY_OPENED, at=at)
     row.held_by, row.held_name, row.held_until = actor.id, actor.name, at + LEASE
     session.flush()
 

@@ -18,8 +18,8 @@ from core.db import actor_of, pin_case
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch.calendar import china_time
-from dispatch.models import Case, Disclosure
-from dispatch.sheet import masked
+from dispatch.identity import masked, write
+from dispatch.models import Case
 from hotline.telephone import callbacks, seats
 from hotline.telephone.hook import WINDOW, Event, check_recording
 from hotline.telephone.models import Call, CallEvent, HookRefusal, Seat
@@ -281,18 +281,7 @@ def recording(session: Session, call_id: uuid.UUID, *, reason: str, hosts: Seque
     )
     if call.case_id is not None:
         pin_case(session, call.case_id)
-        session.execute(
-            insert(Disclosure).values(
-                district_code=actor.district,
-                id=opened,
-                case_id=call.case_id,
-                actor_id=actor.id,
-                actor_name=actor.name,
-                field="recording",
-                reason=said["reason"],
-                opened_at=at,
-            )
-        )
+        write(session, call.case_id, "recording", why="", reason=said["reason"], at=at)
     return call.recording_url
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from core.crypto import blind_index, unseal
 from core.db import actor_of
+from dispatch.identity import CONTEXTS, masked
 from dispatch.models import Case, Report
-from dispatch.sheet import CONTEXTS, masked
 from dispatch.views import visible_to
 from grid.models import Category
 from hotline.telephone.calls import phone_of, state_of

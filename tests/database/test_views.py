@@ -1,5 +1,6 @@
 """What each role sees, and the worklists made of it."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.actor import Actor, Role
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
-from dispatch import boxes, sheet, views
+from dispatch import boxes, identity, sheet, views
 from dispatch.models import Case, Disclosure, Pause, Plea, Supervision
 from dispatch.process import processes
 from tests import builders
@@ -323,7 +324,11 @@ def test_a_sheet_shows_a_unit_the_parts_of_its_own_case_only(session: Session, a
     viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
     shown = sheet.sheet(viewer, own_id)
     assert (len(shown.entries), len(shown.shares), len(shown.clocks), len(shown.photos)) == (1, 1, 1, 1)
-    assert (shown.reports[0].name, shown.reports[0].phone) == ("欧**", "138****8000")
+    assert re.fullmatch("市民[2-9A-Z]{4}", shown.reports[0].name), "a unit reads an alias"
+    assert shown.reports[0].phone == ""
+    told = sheet.sheet(as_actor(builders.actor(Role.OPERATOR)), own_id).reports[0]
+    assert (told.name, told.phone) == ("欧**", "138****8000")
+    viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
     with pytest.raises(NotFound):
         sheet.sheet(viewer, other_id)
 
@@ -340,14 +345,14 @@ def test_opening_personal_data_is_written_down_first(session: Session, as_actor:
     viewer = as_actor(who)
     for reason in ("", " ", "x"):
         with pytest.raises(Invalid):
-            sheet.disclose(viewer, case_id, field="phone", reason=reason, at=NOW)
+            identity.disclose(viewer, case_id, field="phone", reason=reason, at=NOW)
     assert viewer.scalar(select(Disclosure.id)) is None
-    assert sheet.disclose(viewer, case_id, field="phone", reason="回访核实", at=NOW) == ("13800138000",)
+    assert identity.disclose(viewer, case_id, field="phone", reason="回访核实", at=NOW) == ("13800138000",)
     assert [(o.actor_name, o.reason) for o in sheet.sheet(viewer, case_id).opened] == [(who.name, "回访核实")]
     with pytest.raises(Invalid):
-        sheet.disclose(viewer, case_id, field="password", reason="好奇心", at=NOW)
+        identity.disclose(viewer, case_id, field="password", reason="好奇心", at=NOW)
     with pytest.raises(Forbidden):
-        sheet.disclose(as_actor(builders.actor(Role.OFFICIAL)), case_id, field="phone", reason="想看看", at=NOW)
+        identity.disclose(as_actor(builders.actor(Role.OFFICIAL)), case_id, field="phone", reason="想看看", at=NOW)
 
 
 def test_progress_by_number_names_nobody_and_says_nothing_private(session: Session, as_actor: As) -> None:
@@ -368,8 +373,8 @@ def test_progress_by_number_names_nobody_and_says_nothing_private(session: Sessi
 
 
 def test_masking_keeps_no_more_than_it_must() -> None:
-    assert sheet.masked("phone", "13800138000") == "138****8000"
-    assert sheet.masked("phone", "1234567") == "***4567"
-    assert sheet.masked("phone", "12345") == "*****"
-    assert sheet.masked("name", "李") == "李*"
-    assert sheet.masked("name", "欧阳修之") == "欧**"
+    assert identity.masked("phone", "13800138000") == "138****8000"
+    assert identity.masked("phone", "1234567") == "***4567"
+    assert identity.masked("phone", "12345") == "*****"
+    assert identity.masked("name", "李") == "李*"
+    assert identity.masked("name", "欧阳修之") == "欧**"

@@ -228,7 +228,7 @@ def test_rework_is_asked_for_once_and_each_answer_is_shown_once(
 def test_who_opened_my_data_is_shown_to_me_alone(client: TestClient, answered: Callable[[str], None]) -> None:
     from core.actor import Actor
     from core.db import transaction
-    from dispatch import sheet
+    from dispatch import identity, sheet
     from tests.builders import program
 
     number = number_of(send(client, name="王小试", phone="13800138000"))
@@ -238,9 +238,11 @@ def test_who_opened_my_data_is_shown_to_me_alone(client: TestClient, answered: C
     role, unit, _ = tiny.PEOPLE["streets"]
     actor = Actor(id=new_id(), name="试验经办人", role=role, district=tiny.DISTRICT, unit=unit)
     with transaction(actor) as session:
-        sheet.disclose(session, case, field="phone", reason="约定上门时间", at=datetime.now(UTC))
+        identity.disclose(session, case, field="phone", why="visit", reason="约定上门时间", at=datetime.now(UTC))
     page = client.get(f"/progress/{number}").text
-    assert "试验经办人查看了您的电话" in page
+    assert "责任单位（区城市管理局）查看了您的电话" in page
+    assert "试验经办人" not in page, "the role and the unit answer for it, not a name"
+    assert re.search(r"市民[2-9A-Z]{4}", page), "what the unit reads instead of the name"
     assert "约定上门时间" in page
     client.cookies.clear()
     assert "约定上门时间" not in client.get(f"/progress/{number}").text

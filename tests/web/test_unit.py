@@ -11,7 +11,9 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from api import wiring
 from core.db import transaction
+from dispatch import identity
 from dispatch.models import Attachment, Case, Disclosure, Entry
 from tests import builders, tiny
 
@@ -218,17 +220,28 @@ def test_lists_of_officials_offer_nothing_to_press(signed_in: SignIn, send: Send
     assert official.post(f"/cases/{number}/disclose", data={"field": "phone", "reason": "想看"}).status_code == 403
 
 
-def test_a_phone_is_shown_once_and_the_look_is_written_down(signed_in: SignIn, send: Send) -> None:
+def test_unit_reads_an_alias_and_opens_the_phone_for_a_quarter_of_an_hour(
+    signed_in: SignIn, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = send(phone="13712345678", name="赵六")
     clerk = signed_in("streets")
-    assert "13712345678" not in clerk.get(f"/cases/{number}").text
-    refused = clerk.post(f"/cases/{number}/disclose", data={"field": "phone", "reason": ""})
-    assert refused.status_code == 422
-    shown = clerk.post(f"/cases/{number}/disclose", data={"field": "phone", "reason": "联系核实位置"})
+    closed = clerk.get(f"/cases/{number}").text
+    assert re.search(r"市民[2-9A-Z]{4}", closed)
+    assert not any(told in closed for told in ("13712345678", "137****", "赵"))
+    given = {"field": "phone", "why": "contact", "reason": "联系核实位置"}
+    for wrong in ({"reason": ""}, {"why": ""}, {"why": "curious"}, {"field": "password"}):
+        assert clerk.post(f"/cases/{number}/disclose", data=given | wrong).status_code == 422
+    shown = clerk.post(f"/cases/{number}/disclose", data=given)
     assert "13712345678" in shown.text
     again = clerk.get(f"/cases/{number}").text
-    assert "13712345678" not in again
+    assert "13712345678" in again, "the same person, the same case"
     assert "联系核实位置" in again
+    assert "13712345678" not in signed_in("operator").get(f"/cases/{number}").text
+    later = wiring.now() + identity.OPEN_FOR + timedelta(seconds=1)
+    monkeypatch.setattr(wiring, "now", lambda: later)
+    late = clerk.get(f"/cases/{number}").text
+    assert "联系核实位置" in late
+    assert "13712345678" not in late
     with transaction(builders.program(tiny.DISTRICT)) as session:
         rows = session.scalars(select(Disclosure).where(Disclosure.case_id == stored(number).id)).all()
     assert len(rows) == 1
