@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -26,6 +27,9 @@ from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
+from hotline.open311 import forward
+from hotline.open311 import requests as requests_of
+from hotline.open311.client import Client as Open311Client
 from hotline.outward.pump import prune as prune_deliveries
 from hotline.telephone import callbacks, calls
 from hotline.weibo import inbox
@@ -67,6 +71,7 @@ app.conf.update(
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "telephone": {"task": "wangge.telephone", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "weibo": {"task": "wangge.weibo", "schedule": _WEIBO_S, "options": {"expires": _WEIBO_S}},
+        "open311": {"task": "wangge.open311", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "hot": {"task": "wangge.hot", "schedule": _HOT_S, "options": {"expires": _HOT_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
         "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
@@ -194,6 +199,22 @@ def mentions_in(code: str, *, going: Callable[[], bool], every: timedelta = _WAL
             done += taken
         if not fetching and (taken is None or not taken.all):
             break
+    return done
+
+
+@app.task(name="wangge.open311")  # type: ignore[untyped-decorator]
+def open311() -> int:
+    """Take in requests that were answered with a token, and go on with what was forwarded; return how many of both."""
+    done, end = 0, time.monotonic() + _SLICE_S
+    for code in wiring.districts():
+        done += requests_of.take_waiting(code, partial(wiring.intake, code), at=wiring.now())
+        done += forward.run(
+            partial(wiring.rulebook, code),
+            code,
+            clock=wiring.now,
+            connect=Open311Client,
+            going=lambda: time.monotonic() < end,
+        )
     return done
 
 

@@ -7,7 +7,6 @@ described by the standard, and what programs may send is discovered through its 
 import functools
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -275,26 +274,3 @@ def nowhere(rest: str) -> Response:
     return _failed(
         NotFound(N_("This address ends in .xml or .json.")), extension if extension in wire.FORMATS else "xml"
     )
-
-
-def take_waiting(code: str) -> int:
-    """Take in what was answered with a token; return how many. For the worker; safe to run in two places."""
-    at = wiring.now()
-    with snapshot(system(code, "open311")) as session:
-        # What is being taken in by its own request is left alone for a moment.
-        waiting = requests.waiting(session, before=at - timedelta(seconds=2))
-        offered = services.listed(session, wiring.rulebook(code)) if waiting else {}
-    return sum(_take_one(code, offered, each) for each in waiting)
-
-
-def _take_one(code: str, offered: dict[str, services.Service], request_id: uuid.UUID) -> bool:
-    from core.db import transaction
-
-    try:
-        requests.take_in(wiring.intake(code), offered, request_id, at=wiring.now())
-    except (Invalid, NotFound) as error:
-        # It was sound when it came; what it named is gone meanwhile. It stays written down, with the reason.
-        with transaction(system(code, "open311")) as session:
-            requests.give_up(session, request_id, str(error))
-        return False
-    return True

@@ -19,7 +19,7 @@ from core.crypto import seal, unseal
 from core.datums import Datum, from_cgcs2000
 from core.db import actor_of, snapshot, transaction
 from core.errors import Conflict, Invalid
-from core.ids import new_id
+from core.ids import is_checked, new_id
 from dispatch import cases, sheet
 from dispatch.rulebook import Rulebook
 from dispatch.words import N_
@@ -38,6 +38,7 @@ _BACKOFF, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=2)
 #: Shares older than this were not forwarded when they came, and are not any more.
 _RECENT = timedelta(days=7)
 _CODE = re.compile(r"[0-9A-Za-z_.\-]{1,100}")
+_MARK = re.compile(r"\[([0-9A-Z]{10,24})\]")
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd\ud800-\udfff\ufffe\uffff]")
 #: States in which a share waits for somebody else here; nothing is answered meanwhile.
 _AT_REST = ("paused", "parked", "disputed", "merged")
@@ -49,6 +50,10 @@ _NEW = text(
     "WHERE a.district_code = :d AND a.share = 'lead' AND a.state IN ('sent', 'signed') AND a.created_at > :since "
     "AND NOT EXISTS (SELECT 1 FROM open311_forward AS f WHERE f.district_code = :d AND f.assignment_id = a.id) "
     "ORDER BY a.id LIMIT 200"
+)
+_ANY = text(
+    "SELECT EXISTS (SELECT 1 FROM open311_forward AS f WHERE f.district_code = :d"
+    " AND f.state IN ('waiting', 'sent') AND f.next_at <= :at)"
 )
 _LEASED = text(
     "UPDATE open311_forward SET next_at = :until, tries = tries + 1 WHERE district_code = :d AND id = ("
@@ -114,6 +119,27 @@ def collect(session: Session, *, at: datetime) -> int:
     return len(rows)
 
 
+def run(
+    book: Callable[[], Rulebook],
+    district: str,
+    *,
+    clock: Callable[[], datetime],
+    connect: Callable[[Remote], Client],
+    going: Callable[[], bool],
+) -> int:
+    """Collect what is new and do the steps that are due, while `going`; return how many steps.
+
+    book, connect: asked only where there is something to do. Safe to run in two places.
+    """
+    with transaction(system(district, "open311")) as session:
+        collect(session, at=clock())
+        due = session.execute(_ANY, {"d": district, "at": clock()}).scalar()
+    steps = 0
+    while due and going() and step(book(), at=clock(), connect=connect) is not None:
+        steps += 1
+    return steps
+
+
 @dataclass(frozen=True, slots=True)
 class _Leased:
     id: uuid.UUID
@@ -175,6 +201,9 @@ def _send(
     prefix = max((one for one in services if code.startswith(one)), key=len, default=None)
     if prefix is None:
         raise Refused("no service of theirs is for this category")
+    if any(is_checked(found) for found in _MARK.findall(matter.text)):
+        # Two servers that name each other would send a matter to and fro without end.
+        raise Refused("it was forwarded to us")
     mark = f"[{matter.number}]"
     extra: dict[str, Any] = {"service_code": services[prefix]}
     if matter.lng is not None and matter.lat is not None:

@@ -32,13 +32,14 @@ from hotline.intake import Intake, Report
 from hotline.masking import mask
 from hotline.open311 import times
 from hotline.open311.models import Open311Key, Open311Request
-from hotline.open311.services import Service
+from hotline.open311.services import Service, listed
 
 CHANNEL = "open311"
 #: The standard's limits.
 LONGEST, SPAN, MOST = 4000, timedelta(days=90), 1000
 #: The same form from the same key within this time is the same request.
 SAME = timedelta(minutes=10)
+_MOMENT = timedelta(seconds=2)
 #: Pages of lists end here, so that no list is read whole by pages.
 _DEEPEST = 10_000
 #: A point and an address this far apart, in metres, beside the address's own radius, contradict each other.
@@ -357,13 +358,32 @@ def waiting(session: Session, *, before: datetime, limit: int = 200) -> list[uui
     )
 
 
-def give_up(session: Session, request_id: uuid.UUID, why: str) -> None:
-    """Write down why a request can never be taken in; writes."""
-    session.execute(
-        update(Open311Request)
-        .where(Open311Request.district_code == actor_of(session).district, Open311Request.id == request_id)
-        .values(failure=why[:300])
-    )
+def take_waiting(district: str, intake: Callable[[], Intake], *, at: datetime) -> int:
+    """Take in what was answered with a token, and return how many; safe to run in two places.
+
+    intake: built only where something waits. Raises Unavailable with what is left still waiting.
+    """
+    program = system(district, CHANNEL)
+    with snapshot(program) as session:
+        # What is being taken in by its own call is left alone for a moment.
+        left = waiting(session, before=at - _MOMENT)
+    if not left:
+        return 0
+    made = intake()
+    with snapshot(program) as session:
+        offered = listed(session, made.book)
+    taken = 0
+    for request_id in left:
+        try:
+            take_in(made, offered, request_id, at=at)
+        except (Invalid, NotFound) as error:
+            # It was sound when it came; what it named is gone meanwhile. It stays written down, with the reason.
+            with transaction(program) as session:
+                which = (Open311Request.district_code == district, Open311Request.id == request_id)
+                session.execute(update(Open311Request).where(*which).values(failure=str(error)[:300]))
+        else:
+            taken += 1
+    return taken
 
 
 def number_of(session: Session, token: uuid.UUID) -> str | None:

@@ -12,10 +12,9 @@ from sqlalchemy import text as sql
 from starlette.testclient import TestClient
 
 from api import wiring
-from api.routes import open311
 from core.actor import system
 from core.db import snapshot, transaction
-from hotline.open311 import keys, services
+from hotline.open311 import keys, requests, services
 from tests import tiny
 from tests.builders import put_away
 
@@ -399,8 +398,8 @@ def test_async_answers_a_token_that_becomes_a_number_once_the_worker_came(
     assert waits == {"service_request_id": None, "token": token}
     came = datetime.now(UTC)
     monkeypatch.setattr(wiring, "now", lambda: came + timedelta(seconds=30))
-    assert open311.take_waiting(tiny.DISTRICT) == 1
-    assert open311.take_waiting(tiny.DISTRICT) == 0
+    assert requests.take_waiting(tiny.DISTRICT, wiring.intake, at=wiring.now()) == 1
+    assert requests.take_waiting(tiny.DISTRICT, wiring.intake, at=wiring.now()) == 0
     number = client.get(f"{V2}/tokens/{token}.json").json()[0]["service_request_id"]
     (told,) = client.get(f"{V2}/requests/{number}.json").json()
     # Its clock started when it came.
@@ -424,5 +423,5 @@ def test_a_request_written_down_while_the_case_could_not_be_opened_is_not_lost(
         (made,) = post(description="数据库刚好断了").json()
     later = datetime.now(UTC) + timedelta(seconds=30)
     monkeypatch.setattr(wiring, "now", lambda: later)
-    open311.take_waiting(tiny.DISTRICT)
+    requests.take_waiting(tiny.DISTRICT, wiring.intake, at=wiring.now())
     assert client.get(f"{V2}/tokens/{made['token']}.json").json()[0]["service_request_id"]
