@@ -1,10 +1,12 @@
 """The telephone through HTTP: the signed webhook, the desk's bar, the queue, and calling people back."""
 
 import asyncio
+import random
 import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -179,6 +181,9 @@ def test_a_call_is_written_down_as_a_report_of_that_call_and_number(client: Test
     again = known("w3")
     assert again is not None
     assert again.case_id == found[0].case_id
+    written = re.search(r"/cases/(\w+)", operator.get(f"/phone/calls/{call.id}").text)
+    assert written, "the call names its case"
+    assert f"/phone/calls/{call.id}" in operator.get(f"/phone/of/{written[1]}").text, "and the case its call"
     send(client, "hangup", "w3")
     bar = operator.get("/phone/bar").text
     assert "话后处理" in bar
@@ -238,7 +243,49 @@ def test_a_supervisor_looks_on_frees_seats_and_takes_no_calls(client: TestClient
     assert supervisor.post(f"/phone/calls/{call.id}/accept").status_code == 403
     assert supervisor.post("/phone/seat", data={"do": "take", "extension": "8002"}).status_code == 403
     assert supervisor.post("/phone/seats/8001/free").status_code == 303
-    assert "试验operator" not in supervisor.get("/phone/queue").text
+    emptied = supervisor.get("/phone/queue")
+    assert (emptied.status_code, "还没有人入座" in emptied.text) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["/phone", "/phone/queue", "/phone/bar", "/phone/callbacks"])
+def test_an_empty_telephone_is_drawn_too(signed_in: SignIn, path: str) -> None:
+    for login in ("operator", "supervisor"):
+        assert signed_in(login).get(path).status_code == 200
+
+
+def test_events_of_one_call_that_come_all_at_once_make_one_call(server: str) -> None:
+    number, call, at = phone(), "w-many", datetime.now(UTC)
+    kinds = (("ring", ""), ("ring", "8001"), ("ring", "8002"), ("answer", "8002"), ("hangup", ""))
+    bodies = [
+        orjson.dumps(
+            {"id": f"many-{no}", "event": kind, "call": call, "caller": number, "extension": extension}
+            | {"at": (at + timedelta(seconds=no)).isoformat()}
+        )
+        for no, (kind, extension) in enumerate(kinds)
+    ] * 4
+    random.Random(7).shuffle(bodies)
+
+    def post(body: bytes) -> int:
+        while (status := httpx.post(f"{server}{URL}", content=body, headers=signed(body)).status_code) == 409:
+            # Lost against another one: the switchboard sends it again.
+            continue
+        return status
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(post, bodies)) == {200}
+    found = known(call)
+    assert found is not None
+    assert (found.extension, found.ended_at, found.answered_at) == (
+        "8002",
+        at + timedelta(seconds=4),
+        at + timedelta(seconds=3),
+    )
+    with snapshot(system(tiny.DISTRICT)) as session:
+        mine = {"d": tiny.DISTRICT, "c": found.id}
+        sql = "SELECT count(*) FROM call_event WHERE district_code = :d AND call_id = :c"
+        assert session.execute(text(sql), mine).scalar_one() == len(kinds)
+        left = session.scalars(select(CallBack.state).where(CallBack.phone_index == found.phone_index)).all()
+    assert set(left) <= {"void"}
 
 
 def test_signing_out_leaves_the_seat(signed_in: SignIn) -> None:
