@@ -38,8 +38,8 @@ __all__ = ["Lesson", "Made", "Version", "learn", "lessons", "present", "rollback
 #: the chance, at most, that a candidate which is no better is taken for better; lessons of a level-1 name before it
 #: is one of the model's.
 FEWEST_KEPT, FEWEST_LESSONS, CHANCE, FEWEST_OF_NAME = 40, 100, 0.05, 8
-#: The newest confirmed cases that are read; a district of a million people makes these in a few months.
-MOST_LESSONS: Final = 40_000
+#: The newest confirmed cases that are read: they take some 400 MB while training, and three minutes of one core.
+MOST_LESSONS: Final = 20_000
 #: Every so many-th matter is kept for judging.
 _KEPT_OF: Final = 5
 #: After a model was taken back, a new one waits for so many lessons more, or the night would undo the day.

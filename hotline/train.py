@@ -34,6 +34,8 @@ _STRANGER: Final = 2.8
 _MIN_BODY, _MIN_OPENING = 3, 2
 #: Inverse strength of regularisation of the linear support vector machine.
 _C: Final = 1.0
+#: Where the fitting stops: a hundredth gives the same figures on folds as a ten-thousandth, in half the time.
+_TOLERANCE: Final = 0.01
 #: How far an n-gram's value is scaled by how unevenly it is spread between a class and the rest, 0 to 1 (Wang and
 #: Manning 2012, "Baselines and Bigrams"). Macro-F1 on folds of the given training file: 0.926 without, 0.931 with.
 _SPREAD: Final = 0.5
@@ -319,7 +321,7 @@ def _fit(matrix: Any, truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         mine = np.asarray(seen[truth == one].sum(axis=0), dtype=np.float64).ravel()
         odds = np.log((mine + 1) / (mine + 1).sum()) - np.log((every - mine + 1) / (every - mine + 1).sum())
         scale = (1 - _SPREAD) + _SPREAD * np.abs(odds) / max(float(np.abs(odds).mean()), 1e-9)
-        model = LinearSVC(C=_C, class_weight="balanced", max_iter=20_000, random_state=0).fit(
+        model = LinearSVC(C=_C, tol=_TOLERANCE, class_weight="balanced", max_iter=20_000, random_state=0).fit(
             matrix @ diags(scale), truth == one
         )
         weights[:, one], bias[one] = model.coef_[0] * scale, model.intercept_[0]
@@ -332,7 +334,7 @@ def _telling(matrix: Any, truth: NDArray[Any], idf: NDArray[Any]) -> NDArray[Any
         return np.arange(matrix.shape[1])
     from sklearn.svm import LinearSVC
 
-    weights = LinearSVC(C=_C, random_state=0).fit(matrix, truth).coef_.T
+    weights = LinearSVC(C=_C, tol=_TOLERANCE, random_state=0).fit(matrix, truth).coef_.T
     seen = np.bincount(matrix.indices, minlength=matrix.shape[1])
     return np.sort(np.argsort(-np.abs(weights).max(axis=1) * idf * np.sqrt(seen))[:_KEPT])
 
