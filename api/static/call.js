@@ -10,8 +10,9 @@
 
   // ---- drafts: in the browser until the server has them
   const key = form.elements.key.value;
-  const PREFIX = "wangge-draft:";
-  const own = `${PREFIX}${form.dataset.account}:`;
+  const account = form.dataset.account;
+  // Not localStorage: that is written to the disk seconds later, and a crash in between would take the last words.
+  const store = idb.openDB("wangge-desk", 1, { upgrade: (db) => db.createObjectStore("drafts", { keyPath: "key" }) });
   const said = by("#saved");
   const token = by('meta[name="csrf-token"]').content;
   let revision = Number(form.dataset.revision) || 0;
@@ -26,17 +27,19 @@
     const answer = await fetch(`/desk/drafts/${encodeURIComponent(name)}`, { method: "POST", body, headers: { "X-CSRF-Token": token, "HX-Request": "true" } });
     if (!answer.ok) throw new Error(String(answer.status));
     const kept = (await answer.json()).revision;
-    const left = JSON.parse(localStorage.getItem(own + name) || "null");
-    // What was typed while the answer was on its way is not acknowledged yet.
-    if (left && left.revision <= kept) localStorage.removeItem(own + name);
+    const db = await store;
+    const left = await db.get("drafts", name);
+    // What was typed while the answer was on its way is not acknowledged yet; a call that is recorded needs no draft.
+    if (left && left.revision <= kept) await db.delete("drafts", name);
   }
   function changed() {
     if (sent) return;
     const now = fields();
     if (!now.text && !now.phone && !now.name) return;
     revision += 1;
-    const entry = { revision, fields: now, at: Date.now() };
-    try { localStorage.setItem(own + key, JSON.stringify(entry)); } catch { /* full or forbidden: the server is the copy */ }
+    const entry = { key, account, revision, fields: now, at: Date.now() };
+    // Full or forbidden: then the server is the only copy.
+    store.then((db) => db.put("drafts", entry)).catch(() => {});
     said.textContent = form.dataset.saving;
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -49,14 +52,18 @@
   // What a crash left behind goes to the server first, and is then on the list of drafts.
   async function bring() {
     let brought = 0;
-    for (const name of Object.keys(localStorage)) {
-      if (!name.startsWith(PREFIX)) continue;
-      const entry = JSON.parse(localStorage.getItem(name) || "null");
-      if (!entry || Date.now() - entry.at > 12 * 3600 * 1000) { localStorage.removeItem(name); continue; }
-      if (!name.startsWith(own) || name === own + key) continue;
-      try { await push(name.slice(own.length), entry); brought += 1; } catch { /* again at the next page */ }
+    const db = await store;
+    for (const entry of await db.getAll("drafts")) {
+      if (Date.now() - entry.at > 12 * 3600 * 1000) { await db.delete("drafts", entry.key); continue; }
+      if (entry.account !== account || entry.key === key) continue;
+      try { await push(entry.key, entry); brought += 1; } catch { /* again at the next page */ }
     }
-    if (brought && !text.value) location.reload();
+    if (!brought) return;
+    // The list is put in beside whatever is being typed: nothing is loaded anew under somebody's hands.
+    const fresh = new DOMParser().parseFromString(await (await fetch("/desk/new")).text(), "text/html").getElementById("unsent");
+    if (!fresh) return;
+    by("#unsent")?.remove();
+    form.before(document.importNode(fresh, true));
   }
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) { event.preventDefault(); return; }
@@ -65,13 +72,6 @@
     clearTimeout(timer);
   });
   addEventListener("pageshow", (event) => { if (event.persisted) { delete form.dataset.sent; sent = false; } });
-  // The page after a recorded call no longer needs what the call's form left in this browser.
-  if (by("#receipt")) for (const name of Object.keys(localStorage)) if (name.startsWith(own)) {
-    const entry = JSON.parse(localStorage.getItem(name) || "null");
-    if (entry && sessionStorage.getItem("wangge-sent") === name) localStorage.removeItem(name);
-  }
-  form.addEventListener("submit", () => sessionStorage.setItem("wangge-sent", own + key));
-
   // ---- the map
   const box = by("#map");
   let map = null, towns = null;
@@ -150,7 +150,7 @@
   });
   by("#f-category").addEventListener("change", again);
   // What somebody is at is not taken from under their hands: focus and open parts stay.
-  let focused = "", value = "", opened = [];
+  let focused = "", value = "";
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.target !== understood) return;
     focused = understood.contains(document.activeElement) ? document.activeElement.id : "";
@@ -214,5 +214,5 @@
     if (act) { event.preventDefault(); act(); }
   });
 
-  addEventListener("DOMContentLoaded", () => { start(); bring(); });
+  addEventListener("DOMContentLoaded", () => { start(); bring().catch(() => {}); });
 })();

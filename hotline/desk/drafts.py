@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,11 @@ FIELDS: Final = (
 MOST: Final = 20
 #: How long an unsent draft is kept.
 KEPT: Final = timedelta(days=7)
+#: The revision that is answered for a call that was recorded: above any that a browser counts to.
+SENT: Final = 2**31
+_RECORDED: Final = text(
+    "SELECT EXISTS (SELECT 1 FROM report WHERE district_code = :d AND channel = 'hotline' AND idempotency_key = :key)"
+)
 _CONTEXT: Final = "draft"
 _LONGEST_KEY, _LARGEST = 64, 64_000
 
@@ -62,6 +67,10 @@ def save(session: Session, key: str, fields: Mapping[str, str], *, revision: int
     plain = orjson.dumps(kept).decode()
     if len(plain) > _LARGEST:
         raise Invalid("The draft is too long to be kept; shorten the text.", field="text")
+    if session.scalar(_RECORDED.bindparams(d=actor_of(session).district, key=key)):
+        # It arrived after its own call: the case has the words.
+        drop(session, key)
+        return SENT
     row = {
         "district_code": actor_of(session).district,
         "id": new_id(),

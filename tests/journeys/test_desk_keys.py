@@ -1,9 +1,17 @@
 """One screen from the words to the unit, by keys alone and counted; drafts outlive browser and server."""
 
-from collections.abc import Callable
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import select
 
 from core.db import transaction
@@ -102,3 +110,99 @@ def test_an_emergency_is_handed_over_with_the_name_of_who_took_it(seat: Seat, se
     expect(desk.locator("#receipt")).to_be_visible()
     assert stored(text).state == "handed_over"
     assert faults == []
+
+
+class Restartable:
+    """The program as a process of its own, which is killed and started again on the same port."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(self.port), "--log-level", "warning"]
+        self.process = subprocess.Popen(command)
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit:
+            try:
+                with urlopen(f"{self.url}/healthz", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError("the server did not start")
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def restartable(district: tiny.Tiny) -> Iterator[Restartable]:
+    made = Restartable()
+    made.start()
+    yield made
+    made.stop()
+
+
+def sign_in(page: Page, server: str) -> None:
+    page.goto(f"{server}/login")
+    page.fill("#f-login", "operator")
+    page.fill("#f-password", tiny.PASSWORD)
+    page.press("#f-password", "Enter")
+    page.wait_for_url(lambda url: "/login" not in url, timeout=30_000)
+
+
+def kill_browser(home: Path) -> None:
+    """Kill the browser that has this profile, as a crash would."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"--user-data-dir={home}".encode() in words and not any(word.startswith(b"--type=") for word in words):
+            os.kill(int(entry.parent.name), signal.SIGKILL)
+
+
+def test_words_outlive_a_dead_browser_and_a_stopped_server(
+    restartable: Restartable, tmp_path: Path, chromium: Browser
+) -> None:
+    words, later = "青石街10号对面的树倒了，压住了两辆车", "，没有人受伤"
+    home = tmp_path / "profile"
+
+    def browse() -> BrowserContext:
+        made = chromium.browser_type.launch_persistent_context(
+            home, executable_path="/usr/bin/chromium", locale="zh-CN", args=["--no-sandbox", "--disable-gpu"]
+        )
+        made.set_default_timeout(30_000)
+        return made
+
+    page = browse().pages[0]
+    sign_in(page, restartable.url)
+    page.goto(f"{restartable.url}/desk/new")
+    page.keyboard.type(words)
+    expect(page.locator("#saved")).to_have_text("已保存", timeout=30_000)
+    restartable.stop()
+    page.keyboard.type(later)
+    expect(page.locator("#saved")).to_contain_text("网络不通", timeout=30_000)
+    # Nobody says goodbye: the browser's process is gone.
+    kill_browser(home)
+    restartable.start()
+    context = browse()
+    page = context.pages[0]
+    sign_in(page, restartable.url)
+    page.goto(f"{restartable.url}/desk/new")
+    expect(page.locator("#unsent li")).to_have_count(1, timeout=30_000)
+    expect(page.locator("#unsent")).to_contain_text(later, timeout=30_000)
+    page.locator("#unsent a").first.click()
+    expect(page.locator("#f-text")).to_have_value(words + later, timeout=30_000)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/desk?box=open&case=*")
+    page.goto(f"{restartable.url}/desk/new")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#unsent")).to_have_count(0)
+    assert stored(words + later).state in ("received", "dispatched")
+    context.close()
