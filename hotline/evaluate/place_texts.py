@@ -216,6 +216,14 @@ class Asker:
         """Yield whole names that only one spot has."""
         yield from self._sentences("telling", self.unique, count, _NAMED[self._half], seed=2)
 
+    def unregistered(self, count: int) -> Iterator[Question]:
+        """Yield whole names of places that `missing` names: the gazetteer asked must not have them."""
+        yield from self._sentences("unregistered", self.missing(count), count, _NAMED[self._half], seed=18)
+
+    def missing(self, count: int) -> list[Row]:
+        """Return places to leave out of a gazetteer, so that names it does not have can be asked for."""
+        return self._sample(self.unique, count, random.Random(17))
+
     def traditional(self, count: int) -> Iterator[Question]:
         """Yield whole texts in traditional characters, as written in Hong Kong."""
         to_hk = OpenCC("s2hk")

@@ -26,9 +26,10 @@ from hotline.evaluate.place_texts import Asker, Half, LngLat, Question, Row, apa
 from hotline.fiction import Mix, complaints
 from hotline.geocode import AreaEntry, Entry, Gazetteer, Geocoder, Match
 from hotline.geocode.addresses import read_address
+from hotline.intake import SURE_OF_PLACE
 
-#: From here on an answer is dispatched without an operator.
-CONFIDENT: Final = 0.75
+#: From here on an answer is dispatched without an operator, unless the district says otherwise.
+CONFIDENT: Final = SURE_OF_PLACE
 RIGHT_M: Final = 300
 #: An answer to an offset must be nearer than the place that it starts from would be.
 _OFFSET_M: Final = 100
@@ -208,11 +209,10 @@ def put(
         error: float | None = None
         if match is not None and one.at is not None:
             error = _line_error(match, one.at, one.end) if one.end else metres(match, one.at)
-            told.append((match.confidence, error <= max(RIGHT_M, match.radius_m)))
             if match.kind in ("town", "community"):
                 error = None
-        elif match is not None:
-            told.append((match.confidence, False))
+            else:
+                told.append((match.confidence, error <= max(RIGHT_M, match.radius_m)))
         town = match is not None and one.town == towns.get(match.town_code)
         tallies.setdefault(one.trait, Tally()).add(
             match if error is not None else None, error, limit_m=limit_m, town=town, key=one.id
@@ -235,6 +235,10 @@ def _name_figures(geocoder: Geocoder, half: Half, count: int, told: list[tuple[f
     yield from whole.figures("pois.csv in messages, names of one place", within=0.92, town=0.97, note=_SYNTHETIC)
     every = put(geocoder, asker.named(count), told)["named"]
     yield from every.figures("pois.csv in messages, all names", within=0.92, town=0.97, note="chains and toilets too")
+    unknown = put(lacking(asker, count), asker.unregistered(count), told)["unregistered"]
+    yield from unknown.figures(
+        "pois.csv in messages, names that the register lacks", note="neighbours may tell of them"
+    )
     damaged = put(geocoder, asker.damaged(count), told)
     total = Tally()
     for tally in damaged.values():
@@ -247,6 +251,12 @@ def _name_figures(geocoder: Geocoder, half: Half, count: int, told: list[tuple[f
             yield Figure(
                 "pois.csv in messages", trait, round(tally.n), _share(tally), 0.92, failures=tuple(tally.failures)
             )
+
+
+def lacking(asker: Asker, count: int) -> Geocoder:
+    """Return a geocoder whose register lacks the places that `asker.unregistered` asks for."""
+    ids = {row["poi_id"] for row in asker.missing(count)}
+    return Geocoder(nanhai.gazetteer(lambda row: row["poi_id"] not in ids))
 
 
 def _relation_figures(geocoder: Geocoder, half: Half, count: int, told: list[tuple[float, bool]]) -> Iterator[Figure]:
@@ -326,7 +336,8 @@ def _abstaining_figures(geocoder: Geocoder, half: Half, count: int, told: list[t
             if not fine:
                 wrong.append(one.id)
             if answer.matches:
-                told.append((answer.matches[0].confidence, False))
+                if answer.matches[0].kind not in ("town", "community"):
+                    told.append((answer.matches[0].confidence, False))
                 sure += answer.matches[0].confidence >= CONFIDENT
         trait = "not placed here" if data.startswith("messages") else "said to be outside"
         yield Figure(data, trait, n, right / max(n, 1), 0.90, failures=tuple(wrong))
@@ -403,7 +414,7 @@ def _fiction_figures(count: int, told: list[tuple[float, bool]]) -> Iterator[Fig
         match = answer.matches[0] if answer.matches else None
         if truth["status"] != "located":
             shunned[truth["status"]].append(answer.status == truth["status"])
-            if match is not None:
+            if match is not None and match.kind not in ("town", "community"):
                 told.append((match.confidence, False))
             continue
         if truth["lng"] is None:

@@ -6,15 +6,17 @@ Pure and in process; bounded work for any text. A name alone is a weak clue: it 
 
 import math
 import re
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import shapely
 
 from grid.locator import Locator
+from hotline.geocode.calibration import RIVALS, believed
 from hotline.geocode.clues import MOST, Clue, Finder, Hits
 from hotline.geocode.gazetteer import Gazetteer
-from hotline.geocode.model import Answer, Match
+from hotline.geocode.model import RIVAL, Answer, Match
 from hotline.geocode.relations import relate
 from hotline.geocode.suggest import Suggester
 from hotline.geocode.writing import normalise
@@ -174,7 +176,8 @@ class Geocoder:
             if match is not None:
                 matches.append(match)
         if matches:
-            return Answer("located", tuple(matches[:5]), matches[0].why, matches[0].detail)
+            matches = _believed(matches[:5])
+            return Answer("located", tuple(matches), matches[0].why, matches[0].detail)
         return Answer("unlocatable", (), "too_vague" if clues else "nothing_named")
 
     def _area_clues(self, hits: Hits) -> list[Clue]:
@@ -230,6 +233,19 @@ class Geocoder:
             detail=clue.detail,
             line=tuple((px / plane.per_lng + plane.lng, py / plane.per_lat + plane.lat) for px, py in clue.line),
         )
+
+
+def _believed(matches: list[Match]) -> list[Match]:
+    """Return the matches with confidences as often right as they say; areas keep theirs, their middle is no place."""
+    first = matches[0]
+    if first.kind in ("town", "community"):
+        return matches
+    has_rival = len(matches) > 1 and matches[1].confidence >= RIVAL * first.confidence
+    sure = believed(RIVALS if has_rival else first.why, first.confidence)
+    shares = [sure * match.confidence / first.confidence for match in matches]
+    # The place is in one of them at most.
+    total = max(1.0, sum(shares))
+    return [replace(match, confidence=round(share / total, 3)) for match, share in zip(matches, shares, strict=True)]
 
 
 def _least(clue: Clue) -> float:

@@ -39,7 +39,7 @@ WHY = {
 
 
 #: A match with this share of the first one's confidence is about as likely.
-_RIVAL = 0.5
+RIVAL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Match:
     lat: float
     #: The true place lies within this distance about four times in five.
     radius_m: float
-    #: Likelihood, 0 to 1, that the true place is within 300 m or within the radius, whichever is larger.
+    #: Likelihood, 0 to 1, that the true place is within 300 m or within the radius, whichever is larger; of a town or
+    #: community it is kept low, because its middle is nobody's place.
     confidence: float
     kind: Kind
     #: As the gazetteer writes it.
@@ -84,7 +85,7 @@ class Answer:
         if not self.matches:
             return ()
         first = self.matches[0]
-        return (first, *(one for one in self.matches[1:] if one.confidence >= _RIVAL * first.confidence))
+        return (first, *(one for one in self.matches[1:] if one.confidence >= RIVAL * first.confidence))
 
     @property
     def ambiguous(self) -> bool:
