@@ -215,15 +215,20 @@ class TwinIndex:
             return ()
         parts = _parts(_bare(text)[0])
         found: dict[Hashable, Twin] = {}
+        # A case that several reports make is weighed by all of them: one alike is not enough where more name others.
+        balance: dict[Hashable, int] = {}
         with self._lock:
             scale = _Scale(self._lists, len(self._messages))
             mine = {pair: scale.weight(pair) for pair in asked.pairs}
             for slot in self._candidates(asked, mine):
                 other = self._messages[slot]
                 judged = self._judge(asked, other, parts, mine, scale)
+                speaks = 1 if judged else -_contradicts(asked, other, mine, scale)
+                balance[other.case_id] = balance.get(other.case_id, 0) + speaks
                 if judged and (other.case_id not in found or judged.score > found[other.case_id].score):
                     found[other.case_id] = judged
-        return tuple(sorted(found.values(), key=lambda twin: -twin.score)[:limit])
+        kept = (twin for case_id, twin in found.items() if balance[case_id] > 0 or twin.copy)
+        return tuple(sorted(kept, key=lambda twin: -twin.score)[:limit])
 
     def _drop(self, slot: int) -> None:
         gone = self._messages.pop(slot)
@@ -358,6 +363,17 @@ def _named(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) ->
     if share >= _MOST or (first and share >= _FEW):
         return 1
     return 0 if first else -1
+
+
+def _contradicts(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) -> bool:
+    """Return whether two texts with words in common name other places or numbers, or lie apart."""
+    if len(asked.pairs & other.pairs) < 2 * _COMMON:
+        return False
+    metres = _metres(asked, other)
+    if metres is not None and metres > _FAR_M + asked.radius_m + other.radius_m:
+        return True
+    differ = bool(asked.numbers and other.numbers and not asked.numbers & other.numbers)
+    return differ or _named(asked, other, mine, scale) < 0
 
 
 def _possible(asked: _Kept, other: _Kept, words: _Overlap, named: int) -> bool:

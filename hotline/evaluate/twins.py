@@ -115,24 +115,14 @@ class Groups:
         self._parent[self.of(one)] = self.of(other)
 
 
-def likeliest(stream: Iterable[Message], make: Callable[[], TwinIndex] = TwinIndex) -> dict[str, tuple[str, float]]:
-    """Return for each message the likeliest twin before it and its score; messages without one are absent."""
-    index = make()
-    found: dict[str, tuple[str, float]] = {}
+def grouped(stream: Iterable[Message], score: float, make: Callable[[], TwinIndex] = TwinIndex) -> Groups:
+    """Return the groups that a stream falls into, each message put under the first of its matter from a score on."""
+    index, groups = make(), Groups()
     for one in stream:
         twins = index.find(one.text, None, None, one.at, limit=1)
-        if twins:
-            found[one.id] = (str(twins[0].case_id), twins[0].score)
-        index.add(one.id, one.text, None, None, one.at)
-    return found
-
-
-def grouped(links: Mapping[str, tuple[str, float]], score: float) -> Groups:
-    """Return the groups that the links of at least a score make."""
-    groups = Groups()
-    for one, (other, said) in links.items():
-        if said >= score:
-            groups.join(one, other)
+        first = str(twins[0].case_id) if twins and twins[0].score >= score else one.id
+        groups.join(one.id, first)
+        index.add(first, one.text, None, None, one.at)
     return groups
 
 
@@ -177,32 +167,25 @@ def figures(data: Path, *, quick: bool) -> Iterator[Figure]:
     if missing:
         yield Figure(", ".join(missing), "pairwise precision", 0, 0.0, note="the data are absent")
         return
-    links = {source: likeliest(messages(data, source)) for source in sources}
+    streams = {source: messages(data, source) for source in sources}
     known = [pair for pair in pairs() if pair.source in sources]
     halves: tuple[Half, ...] = ("kept", "building")
+    curve = (SURE_OF_TWIN,) if quick else CURVE
+    groups = {score: {source: grouped(stream, score) for source, stream in streams.items()} for score in curve}
     for half in halves:
         for names in (sources, *((source,) for source in sources if len(sources) > 1)):
-            yield from _both(half, names, [p for p in known if p.half == half and p.source in names], links)
+            some = [pair for pair in known if pair.half == half and pair.source in names]
+            yield from _both(half, names, counted(some, groups[SURE_OF_TWIN]), len(some))
     for half in halves:
-        for score in CURVE:
-            groups = {source: grouped(links[source], score) for source in sources}
-            found = counted((p for p in known if p.half == half), groups)
-            note = f"recall {found.recall:.3f}"
-            yield Figure(
-                f"labels_twins.csv, {half}",
-                f"precision at {score}",
-                found.right + found.wrong,
-                found.precision,
-                note=note,
-            )
+        for score in curve:
+            found = counted((pair for pair in known if pair.half == half), groups[score])
+            label, said = f"labels_twins.csv, {half}", found.right + found.wrong
+            yield Figure(label, f"precision at {score}", said, found.precision, note=f"recall {found.recall:.3f}")
 
 
-def _both(
-    half: Half, names: tuple[str, ...], known: list[Pair], links: Mapping[str, Mapping[str, tuple[str, float]]]
-) -> Iterator[Figure]:
-    found = counted(known, {source: grouped(links[source], SURE_OF_TWIN) for source in names})
+def _both(half: Half, names: tuple[str, ...], found: Counted, pairs_of: int) -> Iterator[Figure]:
     label = f"labels_twins.csv, {' + '.join(names)}, {half}"
     goals = (0.9, 0.8) if half == "kept" and len(names) > 1 else (None, None)
     said, there = found.right + found.wrong, found.right + found.missed
     yield Figure(label, "pairwise precision", said, found.precision, goals[0], failures=found.failures)
-    yield Figure(label, "pairwise recall", there, found.recall, goals[1], note=f"{len(known)} pairs")
+    yield Figure(label, "pairwise recall", there, found.recall, goals[1], note=f"{pairs_of} pairs")
