@@ -37,6 +37,7 @@ PAGES = (
     "api.pages.session",
     "api.pages.desk",
     "api.pages.knowledge",
+    "api.pages.importing",
     "api.pages.kiosk",
     "api.pages.phone",
     "api.pages.unit",

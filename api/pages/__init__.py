@@ -41,6 +41,8 @@ NAV = (
     ("/appointments", i18n.N_("Book an appointment"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
     ("/phone", i18n.N_("Telephone"), ("operator", "supervisor")),
+    ("/knowledge", i18n.N_("Knowledge"), ("operator", "supervisor", "admin")),
+    ("/import", i18n.N_("Take a file in"), ("supervisor",)),
     ("/window", i18n.N_("Window"), ("operator", "grid_worker")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),
