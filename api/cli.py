@@ -34,6 +34,7 @@ _GROUPS = (
     "api.cli_audit",
     "api.cli_windows",
     "api.cli_telephone",
+    "api.cli_desk",
     "api.cli_open311",
     "api.cli_weibo",
 )

@@ -27,6 +27,7 @@ from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
+from hotline.desk import importing
 from hotline.open311 import forward
 from hotline.open311 import requests as requests_of
 from hotline.open311.client import Client as Open311Client
@@ -128,6 +129,8 @@ def jobs() -> int:
     slices, end = 0, time.monotonic() + _SLICE_S
     for code in wiring.districts():
         while time.monotonic() < end and one_slice(code) is not None:
+            slices += 1
+        while time.monotonic() < end and importing.work(wiring.intake(code), at=wiring.now()) is not None:
             slices += 1
     return slices
 

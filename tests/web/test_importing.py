@@ -1,0 +1,134 @@
+"""Files of reports through HTTP and the worker's slices: every encoding, merged cells, nothing twice, reasons back."""
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import xlsxwriter
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from api import wiring
+from core.actor import system
+from core.db import snapshot, transaction
+from core.errors import Invalid
+from dispatch.models import Case
+from hotline.desk import importing
+from tests import builders, tiny
+
+pytestmark = pytest.mark.web
+
+SignIn = Callable[[str], TestClient]
+ROWS = "编号,时间,内容,地点,电话\nA-1,2026-11-20 09:30,路灯不亮三天了,滨湖路18号,13800138000\n"
+
+
+def give(client: TestClient, data: bytes, name: str = "reports.csv") -> str:
+    answer = client.post("/import", files={"file": (name, data)})
+    assert answer.status_code == 303, answer.text
+    while importing.work(wiring.intake(), at=datetime.now(UTC), size=50) is not None:
+        pass
+    return client.get("/import").text
+
+
+def newest() -> importing.Progress:
+    with snapshot(system(tiny.DISTRICT, "tests")) as session:
+        return importing.newest(session)[0]
+
+
+def cases(words: str) -> list[Case]:
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        found = list(session.scalars(select(Case).where(Case.text.contains(words))))
+        for case in found:
+            session.expunge(case)
+        return found
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_every_encoding_is_read(signed_in: SignIn, encoding: str) -> None:
+    words = f"滨湖路22号的垃圾桶坏了，编码（{encoding}）"
+    give(signed_in("supervisor"), f"内容,时间\n{words},2026-11-20\n".encode(encoding))
+    (case,) = cases(words)
+    assert (case.channel, case.reported_at.astimezone(UTC).day) == ("import", 19)
+
+
+def test_the_same_file_and_the_same_number_open_nothing_twice(signed_in: SignIn) -> None:
+    supervisor = signed_in("supervisor")
+    give(supervisor, ROWS.encode())
+    give(supervisor, ROWS.encode())
+    give(supervisor, (ROWS + "A-2,2026-11-20,路灯又坏了,滨湖路22号,\n").encode())
+    assert len(cases("路灯不亮三天了")) == 1
+    assert (newest().taken, newest().repeated) == (1, 1)
+
+
+def test_what_is_refused_comes_back_with_its_reason_and_no_formula(signed_in: SignIn) -> None:
+    supervisor = signed_in("supervisor")
+    rows = "内容,时间,电话\n=HYPERLINK(1),昨天,\n,2026-11-20,138\n占道经营卖水果,2026-11-20,不知道\n"
+    page = give(supervisor, rows.encode())
+    assert "refused.csv" in page
+    run = newest()
+    assert (run.total, run.taken, run.refused) == (3, 0, 3)
+    back = supervisor.get(f"/import/{run.id}/refused.csv").content.decode("utf-8-sig")
+    assert "不是时间" in back
+    assert "'=HYPERLINK(1)" in back
+    assert "\n2," in back
+    assert "\n4," in back
+
+
+def test_a_merged_cell_speaks_for_every_row_and_a_formula_is_text(signed_in: SignIn) -> None:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        for column, head in enumerate(("地点", "内容", "联系电话")):
+            sheet.write(0, column, head)
+        sheet.merge_range(1, 0, 2, 0, "青石街30号")
+        sheet.write(1, 1, "一楼漏水合并")
+        sheet.write(2, 1, "二楼漏水合并")
+        sheet.write_number(1, 2, 13800138000)
+        sheet.write_string(3, 1, "=1+1 这是漏水合并")
+    give(signed_in("supervisor"), out.getvalue(), "reports.xlsx")
+    found = cases("漏水合并")
+    assert len(found) == 3
+    assert sum("青石街30号" in case.text for case in found) == 2
+    assert any(case.text.startswith("=1+1") for case in found)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"a,b\n1,2\n", "header"),
+        ("内容\n".encode(), "no rows"),
+        (b"PK\x03\x04broken", "damaged"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "neither"),
+        ("内容,text\n一,二\n".encode(), "mean the same"),
+        (b"x" * (importing.LARGEST + 1), "at most"),
+    ],
+)
+def test_what_is_no_table_is_refused_whole(data: bytes, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        importing.read(data)
+
+
+def test_a_file_of_fifty_megabytes_is_not_even_read(signed_in: SignIn) -> None:
+    answer = signed_in("supervisor").post("/import", files={"file": ("big.csv", b"x" * 50 * 2**20)})
+    assert answer.status_code == 413
+
+
+def test_only_supervisors_take_files_in(signed_in: SignIn) -> None:
+    for login, status in (("operator", 403), ("streets", 403), ("supervisor", 200)):
+        assert signed_in(login).get("/import").status_code == status, login
+
+
+def test_a_slice_that_is_done_again_doubles_nothing(signed_in: SignIn) -> None:
+    rows = "内容\n" + "".join(f"第{n}次切片测试占道\n" for n in range(120))
+    supervisor = signed_in("supervisor")
+    supervisor.post("/import", files={"file": ("many.csv", rows.encode())})
+    importing.work(wiring.intake(), at=datetime.now(UTC), size=50)
+    with transaction(system(tiny.DISTRICT, "tests")) as session:
+        # As a worker that died before it wrote down how far it was.
+        session.execute(importing.ImportRun.__table__.update().where(importing.ImportRun.done == 50).values(done=0))
+    while importing.work(wiring.intake(), at=datetime.now(UTC), size=50) is not None:
+        pass
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        assert session.scalar(select(func.count()).select_from(Case).where(Case.text.contains("次切片测试占道"))) == 120
