@@ -41,6 +41,7 @@ def demo() -> None:
         _load_one()
     _items()
     _windows()
+    key, asked = _open311()
     password = _people()
     _play_once()
     _play_roads_once()
@@ -48,6 +49,7 @@ def demo() -> None:
     if web.taken:
         console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
     _say_where(web.address, password)
+    _say_open311(web.address, key, asked)
 
 
 def _given() -> Path | None:
@@ -102,6 +104,41 @@ def _windows() -> None:
     with transaction(system(book.district, "demo")) as session:
         if count := invent_once(session, book):
             console.print(f"{count} windows and home visits that take appointments: invented, as every page says.")
+
+
+def _open311() -> tuple[str, str]:
+    """Give the demo one key for Open311 and one service invented questions; return the key and that service's code."""
+    from api import wiring
+    from core.actor import system
+    from core.db import transaction
+    from core.settings import settings
+    from hotline.open311 import keys, services
+
+    kept = settings().var / "demo-open311-key"
+    book = wiring.rulebook()
+    with transaction(system(book.district, "demo")) as session:
+        services.invent_once(session, book)
+        asked = next((one.code for one in services.listed(session, book).values() if one.attributes), "")
+        key = kept.read_text(encoding="ascii") if kept.exists() else ""
+        # A key of a database that was made anew since holds no longer.
+        if keys.find(session, key) is None:
+            _, key = keys.add(session, "演示", at=wiring.now())
+    with open(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(key)
+    return key, asked
+
+
+def _say_open311(address: str, key: str, asked: str) -> None:
+    base = f"{address}/open311/v2"
+    console.print(f"Open311 GeoReport v2 at {base}, with the demo's key [bold]{key}[/]; for example:")
+    for line in (
+        f"  curl {base}/services.json",
+        f"  curl {base}/services/{asked}.xml",
+        f"  curl {base}/requests.json -d api_key={key} -d service_code={asked} -d 'attribute[size]=few' \\",
+        "       --data-urlencode address_string=人民路1号 --data-urlencode description=试报一件",
+        f"  curl {base}/requests.json",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _people() -> str:
