@@ -40,6 +40,7 @@ PAGES = (
     "api.pages.importing",
     "api.pages.kiosk",
     "api.pages.phone",
+    "api.pages.weibo",
     "api.pages.unit",
     "api.pages.case",
     "api.pages.supervise",

@@ -41,6 +41,7 @@ NAV = (
     ("/appointments", i18n.N_("Book an appointment"), None),
     ("/desk", i18n.N_("Desk"), ("operator", "supervisor")),
     ("/phone", i18n.N_("Telephone"), ("operator", "supervisor")),
+    ("/weibo", i18n.N_("Weibo"), ("operator", "supervisor")),
     ("/knowledge", i18n.N_("Knowledge"), ("operator", "supervisor", "admin")),
     ("/import", i18n.N_("Take a file in"), ("supervisor",)),
     ("/window", i18n.N_("Window"), ("operator", "grid_worker")),

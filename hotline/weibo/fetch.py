@@ -84,7 +84,7 @@ def _page(session: Session, cursor: WeiboCursor, platform: Platform, *, at: date
         post for post in page.posts if int(post.id) > floor and (not cursor.low_id or int(post.id) <= cursor.low_id)
     ]
     if page.posts and not fits:
-        raise Halted("odd", "the same page again")
+        raise Halted(kind="odd", said="the same page again")
     ids = [int(post.id) for post in fits]
     known_before = _known(session, fits)
     stored = store(session, fits, source="api", at=at, own_id=own_id)

@@ -47,14 +47,15 @@ LONGEST: Final = 10_000
 class Halted(Unavailable):
     """The platform cannot be used now. kind: token, rate, down or odd; wait: how long it says, None without a word."""
 
-    def __init__(self, kind: str, said: str = "", *, wait: timedelta | None = None) -> None:
-        super().__init__(_HALTED[kind])
+    def __init__(self, *, kind: str, said: str = "", wait: timedelta | None = None) -> None:
+        super().__init__(HALTED[kind])
         self.kind = kind
         self.said = said[:200]
         self.wait = wait
 
 
-_HALTED: Final[Mapping[str, str]] = {
+#: Kind of a halt → words for people.
+HALTED: Final[Mapping[str, str]] = {
     "token": N_("Weibo refuses the access token: it has run out or was withdrawn; put in a new one."),
     "rate": N_("Weibo allows no more calls for now; it goes on by itself."),
     "down": N_("Weibo does not answer; it is tried again by itself."),
@@ -275,7 +276,7 @@ class Client:
         asked = {"since_id": since_id, "max_id": max_id, "count": count, "page": 1}
         found = self._get("/2/statuses/mentions.json", asked).get("statuses")
         if not isinstance(found, list):
-            raise Halted("odd", "no statuses")
+            raise Halted(kind="odd", said="no statuses")
         posts = [post_of(raw) for raw in found[: 2 * MAX_COUNT]]
         whole = tuple(post for post in posts if post is not None)
         return Page(whole, len(posts) - len(whole))
@@ -284,7 +285,7 @@ class Client:
         """Return the post of `2/statuses/show` with its whole text; raises Gone, Halted."""
         found = post_of(self._get("/2/statuses/show.json", {"id": post_id, "isGetLongText": 1}))
         if found is None:
-            raise Halted("odd", "no status")
+            raise Halted(kind="odd", said="no status")
         if found.deleted:
             raise Gone
         return found
@@ -293,7 +294,7 @@ class Client:
         """Return our own among the newest 200 comments of `2/comments/show`; raises Gone, Halted."""
         found = self._get("/2/comments/show.json", {"id": post_id, "count": MAX_COUNT}).get("comments")
         if not isinstance(found, list):
-            raise Halted("odd", "no comments")
+            raise Halted(kind="odd", said="no comments")
         read = (_comment_of(raw) for raw in found)
         return tuple(one for one in read if one is not None and one.author_id == self._own)
 
@@ -302,7 +303,7 @@ class Client:
         try:
             made = self._ask("POST", "/2/comments/create.json", data={"id": post_id, "comment": text})
         except httpx.ConnectError as error:
-            raise Halted("down", type(error).__name__) from error
+            raise Halted(kind="down", said=type(error).__name__) from error
         except (httpx.HTTPError, Halted) as error:
             # Anything that went wrong after the words left the house may have come after they were taken.
             if isinstance(error, Halted) and error.kind in ("token", "rate"):
@@ -329,27 +330,29 @@ class Client:
                 halted.wait = self.rate_reset() or _HOUR
             raise
         except httpx.HTTPError as error:
-            raise Halted("down", type(error).__name__) from error
+            raise Halted(kind="down", said=type(error).__name__) from error
 
     def _ask(self, method: str, path: str, **sent: Any) -> Mapping[str, Any]:
         """Return the JSON object of an answer; raises what the platform's error code means, httpx.HTTPError."""
         if not self._has_token:
-            raise Halted("token", "no token")
+            raise Halted(kind="token", said="no token")
         end, body = self._clock() + self._whole_s, bytearray()
         with self._http.stream(method, path, **sent) as answer:
             for piece in answer.iter_bytes():
                 body += piece
                 if len(body) > _MAX_BYTES:
-                    raise Halted("odd", "too large")
+                    raise Halted(kind="odd", said="too large")
                 # A timeout per read alone would let a byte a second go on for ever.
                 if self._clock() > end:
                     raise httpx.ReadTimeout("the answer took too long")
         try:
             found = orjson.loads(bytes(body))
         except orjson.JSONDecodeError as error:
-            raise Halted("down" if answer.status_code >= 500 else "odd", f"{answer.status_code}, no JSON") from error
+            raise Halted(
+                kind="down" if answer.status_code >= 500 else "odd", said=f"{answer.status_code}, no JSON"
+            ) from error
         if not isinstance(found, dict):
-            raise Halted("odd", f"{answer.status_code}, no object")
+            raise Halted(kind="odd", said=f"{answer.status_code}, no object")
         if "error_code" in found or answer.status_code != 200:
             _refuse(found, answer)
         return found
@@ -370,14 +373,14 @@ def _refuse(found: Mapping[str, Any], answer: httpx.Response) -> None:
         code = 0
     said = f"{code} {plain(found.get('error'), 160)}".strip()
     if code in _TOKEN or answer.status_code == 401:
-        raise Halted("token", said)
+        raise Halted(kind="token", said=said)
     if code in _RATE or answer.status_code == 429:
         wait = answer.headers.get("Retry-After", "")
-        raise Halted("rate", said, wait=timedelta(seconds=min(int(wait), 3600)) if wait.isdecimal() else None)
+        raise Halted(kind="rate", said=said, wait=timedelta(seconds=min(int(wait), 3600)) if wait.isdecimal() else None)
     if code in _GONE:
         raise Gone
     if code in _SAME:
         raise Unknown
     if code in _NEVER:
         raise Declined(said)
-    raise Halted("down" if answer.status_code >= 500 or 10000 < code < 10004 else "odd", said)
+    raise Halted(kind="down" if answer.status_code >= 500 or 10000 < code < 10004 else "odd", said=said)
