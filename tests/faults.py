@@ -70,7 +70,8 @@ class Scene:
 # Processes that get killed. Each appends to files of its own; nothing else survives it.
 
 
-def _append(path: Path, line: str, *, sync: bool = False) -> None:
+def append(path: Path, line: str, *, sync: bool = False) -> None:
+    """Add to a file at once; with `sync` it is on the disk when this returns."""
     with path.open("ab", buffering=0) as file:
         file.write(line.encode())
         if sync:
@@ -96,9 +97,9 @@ def people(scene: Scene, slot: int, life: int) -> None:
                 # Whether it was committed nobody knows; the version keeps the second try from being a second action.
                 continue
             except (Conflict, Forbidden, Invalid, NotFound) as refused:
-                _append(refusals, f"{refused.message}\n")
+                append(refusals, f"{refused.message}\n")
             else:
-                _append(acks, f"{token}\n", sync=True)
+                append(acks, f"{token}\n", sync=True)
             break
 
 
@@ -125,7 +126,7 @@ def sweeper(scene: Scene, slot: int, life: int) -> None:
         except Unavailable:
             continue
         except Conflict as refused:
-            _append(scene.folder / f"swept-{slot}", f"{refused.message}\n")
+            append(scene.folder / f"swept-{slot}", f"{refused.message}\n")
             continue
         if not done:
             time.sleep(0.2)
@@ -180,7 +181,7 @@ def _child(scene: Scene, work: Callable[[Scene, int, int], None], slot: int, lif
     except BaseException as error:  # noqa: BLE001  whatever ends a process that only a kill should end is the finding
         import traceback
 
-        _append(scene.folder / "errors", f"{work.__name__}: {type(error).__name__}\n{traceback.format_exc()}\n")
+        append(scene.folder / "errors", f"{work.__name__}: {type(error).__name__}\n{traceback.format_exc()}\n")
         os._exit(3)
 
 
