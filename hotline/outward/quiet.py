@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from core.errors import Invalid
 from dispatch.calendar import china_time
-from dispatch.words import N_
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +18,17 @@ class Quiet:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Quiet":
-        """Return the hours of a district's settings, `{"quiet": {"from": "21:00", "to": "08:00"}}`; raises Invalid."""
+        """Return the hours of a district's settings, `{"quiet": {"from": "21:00", "to": "08:00"}}`.
+
+        What cannot be read means the default: a slip in the settings neither stops messages nor wakes people.
+        """
         told = settings.get("quiet") or {}
         try:
             return cls(
                 time.fromisoformat(str(told.get("from", "21:00"))), time.fromisoformat(str(told.get("to", "08:00")))
             )
-        except (ValueError, AttributeError) as error:
-            raise Invalid(N_("The quiet hours cannot be read; write 21:00."), field="quiet") from error
+        except (ValueError, AttributeError):
+            return cls()
 
     def covers(self, moment: datetime) -> bool:
         """Return whether an aware moment lies in the quiet hours; they end where the first minute after begins."""
