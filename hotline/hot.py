@@ -9,6 +9,7 @@ go first. All numbers of the rule are *defaults* that `district.settings["hot"]`
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -173,6 +174,9 @@ class HotWatch:
         self._window = window
         self._index = TwinIndex(kept=self._kept, window=window)
         self._order: deque[Seen] = deque()
+        #: Times of the reports in order, to count by; those before `_gone` are forgotten ones.
+        self._times: list[datetime] = []
+        self._gone = 0
         self._clusters: dict[Hashable, _Cluster] = {}
         self._of: dict[Hashable, Hashable] = {}
         self._spread: Counter[str] = Counter()
@@ -205,6 +209,7 @@ class HotWatch:
         self._touched[cluster.seed] = None
         self._index.add(seen.id, seen.text, seen.lng, seen.lat, seen.at, seen.level1, radius_m=seen.radius_m)
         self._order.append(seen)
+        self._times.append(max(seen.at, self._times[-1]) if self._times else seen.at)
         while len(self._order) > self._kept or self._order[0].at < seen.at - self._window:
             self._forget(self._order.popleft())
 
@@ -246,6 +251,10 @@ class HotWatch:
         return f"report {seen.id}"
 
     def _forget(self, seen: Seen) -> None:
+        self._gone += 1
+        if self._gone > self._kept:
+            del self._times[: self._gone]
+            self._gone = 0
         seed = self._of.pop(seen.id)
         cluster = self._clusters[seed]
         gone = cluster.members.pop(seen.id)
@@ -310,12 +319,7 @@ class HotWatch:
         return max(own, busy / self.rule.usual, 0.5)
 
     def _count_since(self, since: datetime) -> int:
-        n = 0
-        for seen in reversed(self._order):
-            if seen.at <= since:
-                break
-            n += 1
-        return n
+        return len(self._times) - bisect_right(self._times, since, lo=self._gone)
 
     def _name(self, members: list[_Member]) -> tuple[str, tuple[str, ...]]:
         """Return the place that most members name and up to three words that most use and few others do."""

@@ -222,10 +222,11 @@ class Feed:
             self._recent[row.id] = row.received_at
             self._since = max(self._since, row.received_at)
         self._recent = {key: when for key, when in self._recent.items() if when > self._since - _OVERLAP}
-        self._open |= {_key(matter.ids[-1]): None for matter in self._watch.grown(at)}
+        grown = {_key(matter.ids[-1]): matter for matter in self._watch.grown(at)}
+        self._open |= dict.fromkeys(grown)
         told = 0
         for key in self._open:
-            matter = self._watch.of(key, at)
+            matter = grown.get(key) or self._watch.of(key, at)
             if matter is not None and len(matter.ids) > 1:
                 told += keep(session, matter, at=at)
         return Step(len(rows), told)
