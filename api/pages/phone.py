@@ -46,6 +46,8 @@ TOPIC: Final = "phone.changed"
 _CALM_S, _LOOK_S, _LOOK_ALONE_S = 1.0, 10.0, 2.0
 #: The browser comes back by itself, and is asked again who it is.
 _LIFE_S = 900.0
+#: What an open page is told.
+_CHANGED: Final = b"event: phone\ndata: changed\n\n"
 #: Calls listed on the page.
 _NEWEST = 20
 
@@ -122,25 +124,29 @@ async def _news(actor: Actor) -> AsyncIterator[bytes]:
     look_s = _LOOK_S if source.works else _LOOK_ALONE_S
     yield b"retry: 2000\n\n"
     async with source.follow(actor.district) as inbox:
-        told = ""
+        told, mine = "", False
         while clock.monotonic() < end:
+            if mine:
+                # At once: the page looks by itself, and a caller waits.
+                yield _CHANGED
             try:
                 extension, sign = await run_in_threadpool(_sign, actor, wiring.now())
             except WanggeError:
                 # The browser comes back by itself, and the page it is on says what is down.
                 return
-            if sign != told:
-                told = sign
-                yield b"event: phone\ndata: changed\n\n"
-            else:
-                # Says that the line is up, and finds out that it is not.
-                yield b":\n\n"
+            if not mine:
+                # A line without a word says that it is up, and finds out that it is not.
+                yield _CHANGED if sign != told else b":\n\n"
+            told, mine = sign, False
             looked, again = clock.monotonic(), clock.monotonic() + look_s
             while (left := again - clock.monotonic()) > 0:
                 news = await inbox.get(left)
                 if news is None or news.topic != TOPIC:
                     continue
-                if str(actor.id) == news.payload.get("operator") or extension == (news.payload.get("extension") or "-"):
+                mine = str(actor.id) == news.payload.get("operator") or (
+                    extension != "" and extension == news.payload.get("extension")
+                )
+                if mine:
                     break
                 # A colleague's call: soon enough, and once for all that come meanwhile.
                 again = min(again, looked + _CALM_S)
