@@ -27,7 +27,7 @@ from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from hotline import learning
-from hotline.desk import importing
+from hotline.desk import drafts, handling, importing
 from hotline.open311 import forward
 from hotline.open311 import requests as requests_of
 from hotline.open311.client import Client as Open311Client
@@ -227,6 +227,8 @@ def nightly() -> None:
     for code in wiring.districts():
         with transaction(system(code, "nightly")) as session:
             tallies.rebuild(session)
+            drafts.prune(session, code, at=wiring.now())
+            handling.prune(session, code, at=wiring.now())
         anchors.make_missing(code, at=wiring.now())
         while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
             pass

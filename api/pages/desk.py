@@ -21,7 +21,7 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.i18n import N_, say
-from api.pages import call, casework, go, page, steps, window
+from api.pages import call, casework, go, handling, page, steps, window
 from api.pages.effects import Effect, effects
 from api.pages.entered import Form
 from api.pages.listing import Asked, asked, category_words, choices, chosen_code, end_of_day
@@ -37,6 +37,7 @@ from grid.whereabouts import whereabouts
 
 router = APIRouter(include_in_schema=False)
 router.include_router(call.router)
+router.include_router(handling.router)
 
 Staff = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR))]
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]

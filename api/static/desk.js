@@ -294,6 +294,35 @@
     if (act) { event.preventDefault(); act(); }
   });
 
+  // ---- counts and colleagues, as they change
+  const list = by("[data-live]");
+  let source = null;
+  function hear(event) {
+    const { counts, handlers } = JSON.parse(event.data);
+    for (const part of all("[data-count]")) {
+      const n = counts[part.dataset.count];
+      if (Number.isInteger(n)) part.textContent = n.toLocaleString("en");
+    }
+    for (const item of items()) {
+      const name = handlers[item.dataset.number];
+      let mark = by(".handler", item);
+      if (!name) { mark?.remove(); continue; }
+      if (!mark) {
+        mark = document.createElement("span");
+        mark.className = "tag handler";
+        by(".line", item).append(mark);
+      }
+      mark.textContent = list.dataset.handled.replace("{name}", name);
+    }
+  }
+  function listen() {
+    if (!list || source) return;
+    source = new EventSource(list.dataset.live);
+    source.addEventListener("desk", hear);
+  }
+  addEventListener("pagehide", () => { source?.close(); source = null; });
+  addEventListener("pageshow", listen);
+
   // What stands above the panes is as high as it is: their height is the rest of the window.
   const panes = by(".desk.unit");
   const fit = () => panes?.style.setProperty("--above", `${panes.getBoundingClientRect().top + scrollY + 12}px`);

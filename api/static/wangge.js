@@ -16,7 +16,7 @@ document.addEventListener("htmx:sendError", () => {
 });
 document.addEventListener("htmx:beforeRequest", (event) => {
   // What draws itself anew in the background takes away nothing that somebody has yet to read.
-  if (!event.detail.target?.closest?.("#phone, #queue")) document.getElementById("problem").replaceChildren();
+  if (!event.detail.target?.closest?.("#phone, #queue, .handling-slot")) document.getElementById("problem").replaceChildren();
 });
 document.addEventListener("click", (event) => {
   const print = event.target.closest("[data-print]");

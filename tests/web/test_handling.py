@@ -1,0 +1,100 @@
+"""Who is at a case: the first stays, the lease runs out, taking over asks a word; live counts."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from api.pages import handling as pages
+from core.actor import Actor, Role
+from core.db import snapshot, transaction
+from core.errors import Invalid
+from grid.models import Account
+from hotline.desk import handling
+from tests import builders, tiny
+
+pytestmark = pytest.mark.web
+
+SignIn = Callable[[str], TestClient]
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def case_id() -> uuid.UUID:
+    with transaction(builders.program(tiny.DISTRICT)) as session:
+        return builders.make_case(session, district=tiny.DISTRICT, at=NOW - timedelta(hours=1)).id
+
+
+def person(name: str) -> Actor:
+    return Actor(uuid.uuid5(uuid.NAMESPACE_DNS, name), name, Role.OPERATOR, tiny.DISTRICT)
+
+
+def hold(name: str, case_id: uuid.UUID, *, after_s: int = 0, word: str | None = None) -> handling.Held:
+    with transaction(person(name)) as session:
+        return handling.hold(session, case_id, at=NOW + timedelta(seconds=after_s), word=word)
+
+
+def test_the_first_who_opens_a_case_is_at_it_and_the_second_is_told(case_id: uuid.UUID) -> None:
+    assert hold("甲", case_id).mine
+    told = hold("乙", case_id, after_s=10)
+    assert (told.mine, told.name) == (False, "甲")
+
+
+def test_a_page_that_is_gone_lets_go_by_itself(case_id: uuid.UUID) -> None:
+    hold("甲", case_id)
+    assert not hold("乙", case_id, after_s=70).mine
+    assert hold("乙", case_id, after_s=80).mine
+
+
+def test_a_page_that_speaks_up_keeps_the_case(case_id: uuid.UUID) -> None:
+    first = hold("甲", case_id)
+    assert hold("甲", case_id, after_s=60).since == first.since
+    assert not hold("乙", case_id, after_s=120).mine
+
+
+def test_taking_over_asks_a_word_and_the_colleague_reads_it(case_id: uuid.UUID) -> None:
+    hold("甲", case_id)
+    with pytest.raises(Invalid, match="in a word"):
+        hold("乙", case_id, after_s=5, word=" ")
+    assert hold("乙", case_id, after_s=5, word="来电人又打来了").mine
+    told = hold("甲", case_id, after_s=10)
+    assert (told.mine, told.name, told.taken_from, told.word) == (False, "乙", "甲", "来电人又打来了")
+
+
+def test_the_desk_shows_who_is_at_a_case(signed_in: SignIn, case_id: uuid.UUID) -> None:
+    with snapshot(builders.program(tiny.DISTRICT)) as session:
+        from dispatch.sheet import facts
+
+        number = facts(session, case_id).number
+    assert "data-mine" in signed_in("operator").post(f"/desk/handling/{number}", data={"do": "open"}).text
+    other = signed_in("supervisor")
+    assert "接手" in other.post(f"/desk/handling/{number}").text
+    assert "data-mine" in other.post(f"/desk/handling/{number}", data={"do": "take", "word": "督办"}).text
+    assert signed_in("streets").post(f"/desk/handling/{number}").status_code == 403
+
+
+def test_an_open_desk_is_told_the_counts_and_its_colleagues(case_id: uuid.UUID) -> None:
+    # By the clock of the page, and not by that of the file's beginning.
+    with transaction(person("甲")) as session:
+        handling.hold(session, case_id, at=datetime.now(UTC))
+    with snapshot(builders.program(tiny.DISTRICT)) as session:
+        account = session.scalars(select(Account).where(Account.login == "operator")).one()
+    actor = Actor(account.id, account.name, Role.OPERATOR, tiny.DISTRICT)
+
+    async def first() -> bytes:
+        news = pages._news(actor)
+        await anext(news)
+        told = await anext(news)
+        await news.aclose()
+        return told
+
+    told = asyncio.run(first())
+    assert told.startswith(b"event: desk\ndata: ")
+    found = orjson.loads(told.partition(b"data: ")[2])
+    assert "甲" in found["handlers"].values()
+    assert found["counts"]["waiting"] >= 1
