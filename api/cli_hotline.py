@@ -78,9 +78,12 @@ def learn(
 
 
 def _models(versions: "list[Version]") -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", "made", "lessons", "kept", "right", "before", "gained", "lost", "chance", "", title="models")
+    state = Column("", no_wrap=True)
+    table = Table(
+        "model", "made", "lessons", "kept", "right", "before", "gained", "lost", "chance", state, title="models"
+    )
     for one in versions:
         figures = one.figures
         table.add_row(
@@ -93,7 +96,7 @@ def _models(versions: "list[Version]") -> None:
             str(figures["gained"]),
             str(figures["lost"]),
             f"{figures['chance']:.3f}",
-            "in use" if one.in_use else one.verdict,
+            "answers" if one.in_use else one.verdict,
         )
     console.print(table)
 
