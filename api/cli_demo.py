@@ -45,6 +45,7 @@ def demo() -> None:
     password = _people()
     _play_once()
     _play_roads_once()
+    _mentions()
     web = services.start()
     if web.taken:
         console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
@@ -235,6 +236,19 @@ def _play_roads_once() -> None:
     console.print(
         f"Played beside them, invented and labelled （演示）: {', '.join(told)}; {kept['appointments']} appointments."
     )
+
+
+def _mentions() -> None:
+    """Play invented mentions on Weibo, once; what units answer to them goes to the sink."""
+    from api import wiring
+    from api.playing import mentions
+
+    taken = mentions.play(wiring.intake(), at=wiring.now())
+    if taken.all:
+        console.print(
+            f"Mentions on Weibo, invented and labelled （演示）: {taken.cases} cases, {taken.joined} reposts of them, "
+            f"{taken.held} held for review; see /weibo."
+        )
 
 
 def _keep(marker: Path, value: object) -> None:

@@ -250,3 +250,20 @@ def test_whoever_reposts_after_the_answer_is_told_it_at_once() -> None:
             ("weibo", "97002")
         ]
         assert "已清运" in unseal(bytes(told[0].text_sealed), context="delivery.text")
+
+
+def test_the_demos_mentions_live_are_labelled_and_played_once() -> None:
+    from api.playing import mentions
+
+    intake, at = wiring.intake(tiny.DISTRICT), datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
+    first = mentions.play(intake, at=at)
+    assert (first.joined, first.held) == (2, 2)
+    assert first.cases >= 5
+    assert mentions.play(intake, at=at).all == 0
+    with transaction(program(tiny.DISTRICT)) as session:
+        played = session.scalars(
+            select(Mention).where(Mention.district_code == tiny.DISTRICT, Mention.post_id.startswith("demo-"))
+        ).all()
+        assert all("（演示）" in one.text for one in played)
+        answered = [session.get(Case, (tiny.DISTRICT, one.case_id)) for one in played if one.case_id]
+        assert sum(1 for case in answered if case is not None and case.answer) >= 3
