@@ -214,7 +214,7 @@ def post(request: Request, form: _Form, at: Now, format_: str) -> Response:
     intake = wiring.intake()
     with snapshot(system(key.district_code, "open311")) as session:
         report = requests.report_of(session, sent, offered[sent.service_code], at=at)
-    requests.check_report(intake, report, sent)
+    understood = requests.understand(intake, report, sent)
     own = request.headers.get("idempotency-key", "").strip()
     digest = requests.own_id(own) if own else requests.fingerprint(form)
     written = requests.accept(key, sent, digest, own=bool(own), at=at)
@@ -222,7 +222,7 @@ def post(request: Request, form: _Form, at: Now, format_: str) -> Response:
     if later:
         return _answer("service_requests", [{"token": str(written), **answer}], format_)
     try:
-        number = requests.take_in(intake, offered, written, at=at)
+        number = requests.take_in(intake, offered, written, at=at, understood=understood)
     except Unavailable:
         # It is written down and the worker takes it in: the sender needs not send it again.
         return _answer("service_requests", [{"token": str(written), **answer}], format_)

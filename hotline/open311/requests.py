@@ -28,7 +28,7 @@ from dispatch.models import Case, Deadline, Entry
 from dispatch.rulebook import Rulebook
 from dispatch.words import N_
 from grid.models import Address, Place
-from hotline.intake import Intake, Report
+from hotline.intake import Intake, Report, Understanding
 from hotline.masking import mask
 from hotline.open311 import times
 from hotline.open311.models import Open311Key, Open311Request
@@ -272,25 +272,36 @@ def _by_key(session: Session, here: str, key: str) -> tuple[str, float, float]:
     return place.name, spot.x, spot.y
 
 
-def check_report(intake: Intake, report: Report, sent: Sent) -> None:
-    """Raise Invalid for what intake cannot take, a point outside the district, or an address clearly elsewhere."""
+def understand(intake: Intake, report: Report, sent: Sent) -> Understanding:
+    """Return what intake makes of a report, asking no database.
+
+    Raises Invalid for what it cannot take, a point outside the district, or an address clearly elsewhere.
+    """
     understood = intake.understand(report)
     if report.lng is None:
-        return
+        return understood
     if understood.place is None or understood.place.by != "reporter":
         raise Invalid(N_("The point lies outside the district."), field="lat")
     if not sent.address:
-        return
+        return understood
     answer = intake.places.locate(sent.address)
     best = answer.matches[0] if answer.status == "located" and answer.matches else None
     if best is None or best.confidence < _SURE:
-        return
+        return understood
     (away,) = distance_m([[best.lng, best.lat]], [[understood.place.lng, understood.place.lat]])
     if away > _APART_M + best.radius_m:
         raise Invalid(N_("address_string and the point given with it lie far apart; send one of them."), field="lat")
+    return understood
 
 
-def take_in(intake: Intake, offered: Mapping[str, Service], request_id: uuid.UUID, *, at: datetime) -> str:
+def take_in(
+    intake: Intake,
+    offered: Mapping[str, Service],
+    request_id: uuid.UUID,
+    *,
+    at: datetime,
+    understood: Understanding | None = None,
+) -> str:
     """Make a written request a case, once, and return the case's number; a request that is one already answers it.
 
     Clocks start when the request came, not when its turn was. Raises NotFound; Unavailable leaves it waiting.
@@ -316,7 +327,7 @@ def take_in(intake: Intake, offered: Mapping[str, Service], request_id: uuid.UUI
     # Yesterday's log may be sealed already.
     began = kept.received_at if china_time(kept.received_at).date() == china_time(at).date() else at
     actor = replace(citizen(here), name=f"Open311 {label}")
-    receipt = intake.receive(report, actor=actor, at=began)
+    receipt = intake.receive(report, actor=actor, at=began, understood=understood)
     with transaction(program) as session:
         session.execute(
             update(Open311Request)

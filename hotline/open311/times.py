@@ -8,6 +8,7 @@ from dispatch.calendar import china_time
 
 #: To the minute or finer, with an offset. A `+` that an address turned into a space is taken for one.
 _W3C = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+\- ]\d\d:\d\d)")
+_YEARS = (1900, 2200)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -27,10 +28,10 @@ def read(text: str, *, field: str) -> datetime:
     else:
         whole = ""
     try:
-        moment = datetime.fromisoformat(whole)
-        # Years at the edge of the calendar have no moment in other zones.
-        moment.timestamp()
-        china_time(moment)
-    except (ValueError, OverflowError) as error:
-        raise Invalid("A time is written as 2026-11-22T12:00:00+08:00, with its offset.", field=field) from error
+        moment: datetime | None = datetime.fromisoformat(whole)
+    except ValueError:
+        moment = None
+    # Years at the edge of the calendar cannot be reckoned from.
+    if moment is None or not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise Invalid("A time is written as 2026-11-22T12:00:00+08:00, with its offset.", field=field)
     return moment
