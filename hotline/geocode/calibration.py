@@ -2,7 +2,8 @@
 
 `calibration.json` holds, for each kind of reason, points of a rising curve: reckoned, right. They were fitted by
 isotonic regression on the building half of `hotline.evaluate.place_texts`, a third of it names that the register
-lacks, and on house numbers held out; right is within 300 m or the radius. Knows numbers only, no names.
+lacks, and on house numbers held out, these lowered by 0.06 because one in six of the sure ones was wrong where keys
+count alike; right is within 300 m or the radius. Knows numbers only, no names.
 """
 
 import json

@@ -21,7 +21,7 @@ from hotline.geocode.roads import Spot
 from hotline.geocode.writing import normalise
 
 #: Names that are looked at for one way of reading what was typed; ranges of a single letter are longer.
-_MOST: Final = 300
+_MOST: Final = 150
 #: Letters of a name that count when it is looked for by sound.
 _HEARD: Final = 24
 #: Spots of one name that are offered.
