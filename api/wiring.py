@@ -167,7 +167,8 @@ def _recall_twins(session: Session, book: Rulebook) -> TwinIndex:
     twins = TwinIndex()
     rows = session.execute(
         text(
-            "SELECT id, text, ST_X(geom), ST_Y(geom), reported_at, category_code, radius_m FROM cases "
+            "SELECT id, CASE title WHEN '' THEN text ELSE title || '。' || text END, ST_X(geom), ST_Y(geom), "
+            "reported_at, category_code, radius_m FROM cases "
             "WHERE district_code = :d AND received_at > :since ORDER BY received_at DESC LIMIT :n"
         ),
         {"d": book.district, "since": now() - timedelta(days=_TWIN_DAYS), "n": _TWIN_CASES},

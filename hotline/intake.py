@@ -214,7 +214,7 @@ class Intake:
             category, sure = found.categories[0].code, found.categories[0].probability
         at = report.reported_at
         lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
-        twins = self.twins.find(text, lng, lat, at, found.level1, radius_m=off)
+        twins = self.twins.find(_whole(report.title, text), lng, lat, at, found.level1, radius_m=off)
         decision = None
         if category and place:
             areas = (place.town_code or "", place.community_code or "", place.cell_code or "")
@@ -272,7 +272,8 @@ class Intake:
             place = known.place
             lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
             case_id = str(opened.case_id)
-            self.twins.add(case_id, report.text, lng, lat, report.reported_at, found.level1, radius_m=off)
+            whole = _whole(report.title, report.text)
+            self.twins.add(case_id, whole, lng, lat, report.reported_at, found.level1, radius_m=off)
         return self._receipt(opened, known)
 
     @staticmethod
@@ -385,6 +386,11 @@ class Intake:
         if any(twin.score >= limits.get("sure_of_twin", SURE_OF_TWIN) for twin in twins):
             doubts.append("It may have been reported already.")
         return tuple(doubts)
+
+
+def _whole(title: str, text: str) -> str:
+    """Return what twins are told by: a title names the matter before the text does."""
+    return f"{title}。{text}" if title else text
 
 
 def checked_text(text: str) -> str:

@@ -86,3 +86,14 @@ def test_the_worker_looks_again_without_telling_again(matter: str) -> None:
     assert worker.hot() == 0
     wiring.forget()
     assert worker.hot() == 0
+
+
+def test_after_a_restart_the_twin_index_knows_the_recent_cases_by_title_and_text() -> None:
+    at = wiring.now()
+    with transaction(program(tiny.DISTRICT)) as session:
+        case = make_case(session, district=tiny.DISTRICT, text=NIGHT[0], title="夜宵摊扰民", at=at, radius_m=50.0)
+    with snapshot(program(tiny.DISTRICT)) as session:
+        index = wiring._recall_twins(session, wiring.rulebook(tiny.DISTRICT))
+    found = index.find("夜宵摊扰民。" + NIGHT[0], 113.1, 23.0, at)
+    assert found[0].case_id == str(case.id)
+    assert found[0].copy
