@@ -26,12 +26,13 @@ pytestmark = pytest.mark.journey
 PHONE, DESK = (390, 844), (1366, 768)
 #: Whoever signs in (None: nobody) → where they begin; more is found by links.
 PEOPLE: dict[str | None, tuple[str, ...]] = {
-    None: ("/", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
+    None: ("/", "/kiosk", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
     "operator": (
         "/window",
         "/window/new",
         "/desk",
         "/desk/new",
+        "/knowledge",
         "/cases",
         "/map",
         "/desk?box=ended",
@@ -39,7 +40,7 @@ PEOPLE: dict[str | None, tuple[str, ...]] = {
     ),
     "streets": ("/unit", "/unit?box=all", "/map"),
     "official": ("/map", "/map/report", "/cases", "/"),
-    "supervisor": ("/desk", "/cases"),
+    "supervisor": ("/desk", "/cases", "/knowledge", "/knowledge/new", "/import"),
     "gridwest": ("/window", "/", "/map", "/cases"),
     "admin": ("/",),
 }

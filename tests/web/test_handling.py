@@ -90,7 +90,6 @@ def test_an_open_desk_is_told_the_counts_and_its_colleagues(case_id: uuid.UUID) 
         news = pages._news(actor)
         await anext(news)
         told = await anext(news)
-        await news.aclose()
         return told
 
     told = asyncio.run(first())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 import xlsxwriter
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
 from api import wiring
@@ -15,6 +15,7 @@ from core.db import snapshot, transaction
 from core.errors import Invalid
 from dispatch.models import Case
 from hotline.desk import importing
+from hotline.desk.models import ImportRun
 from tests import builders, tiny
 
 pytestmark = pytest.mark.web
@@ -127,7 +128,7 @@ def test_a_slice_that_is_done_again_doubles_nothing(signed_in: SignIn) -> None:
     importing.work(wiring.intake(), at=datetime.now(UTC), size=50)
     with transaction(system(tiny.DISTRICT, "tests")) as session:
         # As a worker that died before it wrote down how far it was.
-        session.execute(importing.ImportRun.__table__.update().where(importing.ImportRun.done == 50).values(done=0))
+        session.execute(update(ImportRun).where(ImportRun.done == 50).values(done=0))
     while importing.work(wiring.intake(), at=datetime.now(UTC), size=50) is not None:
         pass
     with transaction(builders.program(tiny.DISTRICT)) as session:
