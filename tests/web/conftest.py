@@ -18,7 +18,9 @@ def _ground(district: tiny.Tiny) -> None:
 def _no_surprises(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail a test whose request ended in an error that nobody foresaw."""
     yield
-    unforeseen = [record.getMessage() for record in caplog.records if record.getMessage().startswith("unforeseen")]
+    # `caplog.records` are those of the present phase, and this one is the teardown.
+    said = [record.getMessage() for phase in ("setup", "call") for record in caplog.get_records(phase)]
+    unforeseen = [line for line in said if line.startswith("unforeseen")]
     assert not unforeseen, unforeseen
 
 
