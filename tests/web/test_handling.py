@@ -89,8 +89,7 @@ def test_an_open_desk_is_told_the_counts_and_its_colleagues(case_id: uuid.UUID) 
     async def first() -> bytes:
         news = pages._news(actor)
         await anext(news)
-        told = await anext(news)
-        return told
+        return await anext(news)
 
     told = asyncio.run(first())
     assert told.startswith(b"event: desk\ndata: ")
