@@ -425,3 +425,15 @@ def test_a_request_written_down_while_the_case_could_not_be_opened_is_not_lost(
     monkeypatch.setattr(wiring, "now", lambda: later)
     requests.take_waiting(tiny.DISTRICT, wiring.intake, at=wiring.now())
     assert client.get(f"{V2}/tokens/{made['token']}.json").json()[0]["service_request_id"]
+
+
+def test_the_demos_key_is_made_once_and_holds(post: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    from api.cli_demo import _open311, _say_open311
+
+    key, asked = _open311()
+    assert _open311() == (key, asked)
+    assert post(api_key=key, service_code=asked, description="演示用的密钥", **SIZE).status_code == 200
+    _say_open311("http://127.0.0.1:8000", key, asked)
+    said = capsys.readouterr().out
+    assert f"/open311/v2/services/{asked}.xml" in said
+    assert f"api_key={key} -d service_code={asked} -d 'attribute[size]=few' \\\n" in said
