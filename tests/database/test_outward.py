@@ -16,12 +16,13 @@ from sqlalchemy import insert, text
 
 from api import wiring
 from core.actor import Role
-from core.crypto import unseal
+from core.crypto import seal, unseal
 from core.db import rows, snapshot, transaction
 from core.errors import Forbidden, Invalid
 from core.ids import new_id
 from core.settings import ROOT
 from dispatch import outbox
+from dispatch.appointments import Appointment
 from dispatch.models import Case, Outbox
 from hotline.outward import contacts, deadletters, templates
 from hotline.outward.adapters import Later, Outgoing, Refused, Sent
@@ -167,6 +168,38 @@ def test_receipt_code_is_told_to_the_phone_and_never_on_a_post() -> None:
     assert "查询码" in said(kept()[0])
     with pytest.raises(Invalid):
         templates.check(Template("citizen.reply", "weibo", text="{code}"))
+
+
+def test_appointment_is_looked_up_by_its_number_alone() -> None:
+    at = datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
+    with transaction(program(tiny.DISTRICT)) as session:
+        session.add(
+            Appointment(
+                district_code=tiny.DISTRICT,
+                id=new_id(),
+                number="Y20261124000001",
+                window_code=tiny.COUNTER,
+                unit_code=tiny.STREETS,
+                starts_at=at,
+                ends_at=at + timedelta(minutes=30),
+                busy_until=at + timedelta(minutes=30),
+                seat=1,
+                name_sealed=seal("王某", context="appointment.name"),
+                phone_sealed=seal("13912345678", context="appointment.phone"),
+                phone_index=b"x",
+                status="cancelled",
+                cancelled_at=AT,
+                booked_at=AT,
+                booked_by="市民",
+                access_hash=b"x",
+            )
+        )
+    put("citizen.appointment", number="Y20261124000001", window=tiny.COUNTER, reason="停电", moved_to="")
+    route()
+    (row,) = kept()
+    assert (row["shown"], row["number"]) == ("139****5678", "Y20261124000001")
+    assert "城管综合窗口，11月24日09:30）有变动：停电。已取消" in said(row)
+    assert "王某" not in said(row)
 
 
 def test_short_messages_wait_for_the_morning_except_in_danger() -> None:
