@@ -91,11 +91,11 @@ _CENTRE = f"{ROLE} IN ('system', 'operator', 'supervisor')"
 _ACTOR = "current_setting('wangge.actor', true)"
 
 
-def _district() -> sa.Column:
+def _district() -> sa.Column[str]:
     return sa.Column("district_code", sa.String(), nullable=False)
 
 
-def _text(name: str, default: str | None = None) -> sa.Column:
+def _text(name: str, default: str | None = None) -> sa.Column[str]:
     return sa.Column(name, sa.String(), server_default=default, nullable=False)
 
 
