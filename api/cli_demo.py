@@ -30,7 +30,7 @@ _PEOPLE: dict[str, tuple[Role, str, str, bool]] = {
 @app.command()
 def demo() -> None:
     """Start everything, load a district where there is none, play matters of every kind once, and say where to look."""
-    from api import local, services, wiring
+    from api import cli_desk, local, services, wiring
 
     begin_servers()
     # Nothing leaves the machine: what would is shown under /sink.
@@ -40,6 +40,7 @@ def demo() -> None:
     if not wiring.districts():
         _load_one()
     _items()
+    cli_desk.articles()
     _windows()
     key, asked = _open311()
     password = _people()
