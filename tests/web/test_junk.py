@@ -19,6 +19,8 @@ JUNK = [
     *("{name}", "{0}", "%s", "\n\r", "a" * 6000, "true", "null", "202611210000017", "0", "１２", "\u202e"),
 ]
 OTHER: list[Any] = ["\ud800", 1, -5, 10**30, 1.5, None, True, [], {}, {"a": "b"}]
+#: Streams of news, which end when whoever reads them leaves.
+ENDLESS = {"/desk/live", "/phone/live"}
 MEMBERS = [
     *("text", "title", "channel", "point", "name", "phone", "action", "expected_version", "fields", "happened_at"),
     *("login", "password", "reported_at", "source_id"),
@@ -42,7 +44,7 @@ def test_no_junk_breaks_a_route(client: TestClient, signed_in: Callable[[str], T
     client.headers["X-CSRF-Token"] = csrf(client)
     number = client.post("/api/v1/reports", json={"text": "滨湖路18号门口的垃圾三天没有清运。"}).json()["number"]
     broken = []
-    found = list(routes(app))
+    found = [route for route in routes(app) if route.path not in ENDLESS]
     assert len(found) > 20
     for route in found:
         browser = rnd.choice(browsers)
