@@ -14,7 +14,7 @@ from dispatch.models import Outbox
 from hotline import hot_matters
 from hotline.hot import DEFAULT
 from hotline.hot_matters import CROSSED, Feed, HotMember
-from tests.builders import NOW, TOWN, actor, make_case, make_town, program
+from tests.builders import DISTRICT, NOW, TOWN, actor, make_case, make_town, program
 from tests.unit.test_hot import NIGHT, OTHERS
 
 pytestmark = pytest.mark.database
@@ -22,9 +22,13 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture(autouse=True)
 def _ground(database: str) -> None:
-    """Write the town that the cases lie in; the matters of tests are kept apart by place."""
+    """Write the town that the cases lie in, and let what other tests brought be long ago: a feed begins with the newest."""
     with transaction(program()) as session:
         make_town(session)
+        session.execute(
+            text("UPDATE cases SET received_at = received_at - interval '90 days' WHERE district_code = :d"),
+            {"d": DISTRICT},
+        )
 
 
 def bring(texts: tuple[str, ...], *, place: float, minutes: int = 0, **known: object) -> list[uuid.UUID]:
