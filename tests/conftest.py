@@ -8,13 +8,16 @@ with `wangge_test_` and are made anew at every run.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,7 @@ from core.actor import Actor
 from tests import tiny
 from tests.builders import program
 
+_files = count(1)
 #: What tests derive their keys from; never used outside.
 _SECRET = "5e" * 32
 
@@ -139,10 +143,9 @@ def database(worker_id: str, server_urls: tuple[str, str], tmp_path_factory: pyt
     owner, app = server_urls
     # Asked for each file: a run beside this one, of a checkout with other migrations, may have dropped it.
     template = _migrated_template(owner)
-    name = f"wangge_test_{os.getpid()}_{worker_id}"
+    # Numbered: the one of the file before may still be looked into, and is then left to the next run.
+    name = f"wangge_test_{os.getpid()}_{worker_id}_{next(_files)}"
     engine = _admin(owner)
-    # One file at a time is on in a process; a database that somebody still looked into is dropped now.
-    _drop(engine, name)
     with _locked("template"), engine.connect() as link:
         # A template may have no other session while it is copied.
         link.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
@@ -167,6 +170,10 @@ def database(worker_id: str, server_urls: tuple[str, str], tmp_path_factory: pyt
     # Whatever name it was asked for by: a connection that is left open is an error at the end of the run.
     for each in made:
         each.dispose()
+    # A stream that an open page followed may have held one a moment longer than its server lived.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     patch.undo()
     _fresh_caches()
     _drop(engine, name)
@@ -257,7 +264,11 @@ def server(district: tiny.Tiny) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    made = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    made = uvicorn.Server(
+        uvicorn.Config(
+            app, host="127.0.0.1", port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+        )
+    )
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
     limit = time.monotonic() + 30
