@@ -109,6 +109,7 @@ class Smtp:
             if told.user:
                 server.login(told.user, told.password)
         except BaseException:
+            # Whatever ended it, an interrupt too: no open line to the server is left behind.
             server.close()
             raise
         return server
