@@ -74,8 +74,12 @@ def say(rng: random.Random, of: str) -> str:
     return f"{rng.choice('东西南北')}{rng.choice('门街苑坊')}{rng.randint(1, 99)}号{rng.choice(first)}，{rng.choice(second)}{rng.randint(1, 999)}"
 
 
-def confirm(code: str, n: int = 240, *, wrongly: bool = False, **known: Any) -> None:
-    """Write cases whose category an operator set; wrongly: drawn by lot, so that nothing can be learnt."""
+def confirm(code: str, n: int = 400, *, wrongly: bool = False, **known: Any) -> None:
+    """Write cases whose category an operator set; wrongly: drawn by lot, so that nothing can be learnt.
+
+    Every fifth is kept by a hash of its id, so that of 400 fewer than the forty that a judgement needs come
+    by chance once in ten million runs.
+    """
     rng = random.Random(next(_seeds))
     with transaction(system(code, "tests")) as session:
         for i in range(n):
@@ -166,7 +170,7 @@ def test_a_fifth_is_kept_by_a_hash_that_stays_and_reposts_go_with_the_first(code
         tree = learning.tree_of(read_rulebook(session, code))
         found = learning.lessons(session, tree, code)
     kept = [lesson for lesson in found if lesson.kept]
-    assert 0.12 < len(kept) / len(found) < 0.28
+    assert 0.1 < len(kept) / len(found) < 0.3
     repost = learning.Lesson(new_id(), kept[0].matter, "不同的话", "1001", "市容环境")
     assert repost.kept
     fixed = uuid.UUID(int=7)
@@ -184,7 +188,7 @@ def test_rollback_goes_back_one_model_at_a_time_and_the_night_does_not_undo_it(c
     with transaction(system(code, "tests")) as session, pytest.raises(Conflict):
         learning.rollback(session, code, at=AT, by="张工")
     assert learn(code).verdict == "too few"
-    confirm(code, 120)
+    confirm(code, 170)
     assert learn(code).verdict == "better"
 
 

@@ -131,7 +131,7 @@ def left_over(words: str, language: str) -> set[str]:
         # Names of the district, its places, people and units are data.
         named = set(re.findall(r"[\u4e00-\u9fff]+", words))
         return {word for word in named if word in CHINESE_UI}
-    text = re.sub(r"试验\w+|https?://\S+|\d[\d.,:/-]*\w*", " ", words)
+    text = re.sub(r"试验\w+|市民[A-Z\d]+|https?://\S+|\d[\d.,:/-]*\w*", " ", words)
     return {word for word in re.findall(r"[A-Za-z]{3,}", text) if word.lower() not in ALLOWED}
 
 
