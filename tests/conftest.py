@@ -13,7 +13,7 @@ import os
 import shutil
 import socket
 import tempfile
-import warnings
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -25,6 +25,7 @@ from playwright.sync_api import Browser
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from core.actor import Actor
 from tests import tiny
@@ -169,15 +170,21 @@ def database(worker_id: str, server_urls: tuple[str, str], tmp_path_factory: pyt
     yield name
     # Whatever name it was asked for by: a connection that is left open is an error at the end of the run.
     for each in made:
+        _come_home(each)
         each.dispose()
-    # A stream that an open page followed may have held one a moment longer than its server lived.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
     patch.undo()
     _fresh_caches()
     _drop(engine, name)
     engine.dispose()
+
+
+def _come_home(engine: Engine, limit_s: float = 20) -> None:
+    """Wait until nobody holds a connection: what a page asked last may be under way longer than its server lived."""
+    limit = time.monotonic() + limit_s
+    while isinstance(engine.pool, QueuePool) and engine.pool.checkedout() and time.monotonic() < limit:
+        # A stream that was cut off gives its own back when it is collected.
+        gc.collect()
+        time.sleep(0.05)
 
 
 def _drop(engine: Engine, name: str) -> None:
@@ -255,7 +262,6 @@ def worker_id(request: pytest.FixtureRequest) -> str:
 def server(district: tiny.Tiny) -> Iterator[str]:
     """Serve the program on a free loopback port over this file's database; returns its address without a slash."""
     import threading
-    import time
 
     import uvicorn
 
