@@ -13,7 +13,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Final, Literal
 
@@ -158,6 +158,8 @@ class Question:
     end: LngLat | None = None
     #: The town's name, empty where unknown.
     town: str = ""
+    #: What a clerk would type into a search box for it: the names alone, as misheard as in the text.
+    typed: str = ""
 
 
 def half_of(key: str) -> Half:
@@ -228,9 +230,7 @@ class Asker:
         """Yield whole texts in traditional characters, as written in Hong Kong."""
         to_hk = OpenCC("s2hk")
         for one in self._sentences("traditional", self.unique, count, _NAMED[self._half], seed=3):
-            yield Question(
-                id=one.id, text=to_hk.convert(one.text), trait=one.trait, at=one.at, town=one.town, status=one.status
-            )
+            yield replace(one, text=to_hk.convert(one.text), typed=to_hk.convert(one.typed))
 
     def cantonese(self, count: int) -> Iterator[Question]:
         """Yield names in Cantonese sentences."""
@@ -325,6 +325,7 @@ class Asker:
                 text=_put(wording, message.text, chance),
                 status="outside",
                 trait="address elsewhere",
+                typed=text,
             )
 
     def next_door(self, count: int) -> Iterator[Question]:
@@ -401,6 +402,7 @@ class Asker:
             at=at or at_of(row),
             end=end,
             town=row["town_by_polygon"],
+            typed=words.get("n") or " ".join(words[name] for name in "rab" if name in words),
         )
 
 
