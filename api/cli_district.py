@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ def load(
         list[str] | None, typer.Option("--datum", help="FILE=WGS84|GCJ-02|BD-09|CGCS2000; wins over the manifest.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Where refused rows are written.")] = None,
+    language: Annotated[str, typer.Option(help="Language of the report: zh or en.")] = "zh",
     *,
     replace_notices: Annotated[
         bool, typer.Option("--replace", help="Take a notice that contradicts the one in force for its year.")
@@ -39,10 +41,12 @@ def load(
     """Load a district folder, all of it or nothing; the same folder again changes nothing."""
     from rich.table import Table
 
-    from api import wiring
+    from api import i18n, wiring
     from core.settings import settings
     from dispatch.load import load as load_folder
 
+    if language not in i18n.LANGUAGES:
+        raise Invalid("The language must be one of {languages}.", languages=", ".join(i18n.LANGUAGES))
     datums = {}
     for given in datum or []:
         name, separator, value = given.partition("=")
@@ -51,7 +55,14 @@ def load(
         datums[name] = value
     target = report or settings().var / "log" / "load-report.csv"
     target.parent.mkdir(parents=True, exist_ok=True)
-    done = load_folder(folder, at=wiring.now(), datums=datums, report_to=target, replace_notices=replace_notices)
+    done = load_folder(
+        folder,
+        at=wiring.now(),
+        datums=datums,
+        report_to=target,
+        say=partial(i18n.say, language=language),
+        replace_notices=replace_notices,
+    )
     if not done.changed:
         console.print(f"{done.name} ({done.district}) is loaded already; nothing changed.")
         return

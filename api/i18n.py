@@ -33,6 +33,8 @@ _ERRORS = {"NotFound", "Forbidden", "Conflict", "Invalid", "Unavailable"}
 _MARKS = {"_", "gettext", "ngettext", "N_"}
 #: Lists that texts for people are gathered in, in packages that know nothing of languages.
 _LISTS = {"doubts"}
+#: Calls that note a row of a file as refused; the sentence among their arguments says why.
+_REFUSALS = {"refuse", "_refuse", "add"}
 
 
 def N_(msgid: str) -> str:  # noqa: N802  the customary name of the mark that extraction looks for
@@ -107,6 +109,10 @@ def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
         and any(isinstance(base, ast.Name) and base.id in _ERRORS for base in node.bases)
     }
     for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Tuple) and _name(node.target) == "HEADER":
+            # The heads of a file that is handed back.
+            yield from ((v.lineno, str(v.value)) for v in node.value.elts if isinstance(v, ast.Constant))
+            continue
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             # Tables of reasons in packages that know nothing of languages.
             if any(isinstance(target, ast.Name) and target.id == "WHY" for target in node.targets):
@@ -120,9 +126,19 @@ def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:
             given = node.args[:2]
         if name == "append" and isinstance(node.func, ast.Attribute) and _name(node.func.value) in _LISTS:
             given = node.args[:1]
+        if name in _REFUSALS:
+            yield from _sentences(node)
         for value in given:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield node.lineno, value.value
+
+
+def _sentences(call: ast.Call) -> Iterator[tuple[int, str]]:
+    """Yield the sentences among what a call is given: the others are names of columns and values."""
+    for given in (*call.args, *(named.value for named in call.keywords)):
+        for value in (given.body, given.orelse) if isinstance(given, ast.IfExp) else (given,):
+            if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value.endswith("."):
+                yield value.lineno, value.value
 
 
 def _name(node: ast.AST) -> str:

@@ -28,7 +28,7 @@ from dispatch.rules import Rule, Unit, problems
 from grid.formats import CLOCKS, COLUMNS, REGISTERS, Folder, open_folder
 from grid.ground import Ground, read_ground
 from grid.load import Count, LoadReport, finish, last_digest, upsert_columns, write_district, write_ground
-from grid.tabular import Rejects, Table, read_table
+from grid.tabular import Rejects, Say, Table, english, read_table
 
 #: A register of which more than this share is refused was read wrongly (swapped columns, wrong datum): load nothing.
 _TOO_MANY: Final = 0.5
@@ -42,6 +42,7 @@ def load(
     at: datetime,
     datums: Mapping[str, str | Datum] | None = None,
     report_to: Path | None = None,
+    say: Say = english,
     synthetic_join: bool | None = None,
     replace_notices: bool = False,
     bind: Engine | None = None,
@@ -49,7 +50,7 @@ def load(
     """Load a district folder (`docs/formats.md`) and return what became of each table.
 
     at: aware, kept as the time of the load. datums: file name → datum, wins over the manifest's. report_to: where
-    refused rows are written as CSV. The same folder with the same options again changes nothing. replace_notices: take
+    refused rows are written as CSV, in the language of `say`. The same folder with the same options again changes nothing. replace_notices: take
     a notice that contradicts the one in force for its year. Where open deadlines may have to move, a background job is
     queued with the load (`dispatch.jobs`), in every district where a notice changed.
     Raises Invalid, changing nothing, when the folder, a boundary, a code, a unit, a rule, a limit or a notice cannot be
@@ -73,7 +74,7 @@ def load(
     notices = _notices(opened, rejects)
     report = None
     if rejects and report_to is not None:
-        rejects.write(report_to)
+        rejects.write(report_to, say=say)
         report = report_to
     refused = _refuse(ground, rejects, report)
     with transaction(system(opened.code, "loader"), bind=bind) as session:

@@ -7,7 +7,7 @@ each one has.
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -28,6 +28,15 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 #: What joins the parts of a key that is made of several source columns.
 JOINT: Final = "/"
+#: The columns of a report, as `say` is asked for them.
+HEADER: Final = ("file", "row", "column", "reason", "value")
+#: Says an English template, filled in, in the language of whoever reads the report.
+Say = Callable[..., str]
+
+
+def english(template: str, /, **params: Any) -> str:
+    """Say a template as it is written, filled in."""
+    return template.format_map(params) if params else template
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Reject:
     @property
     def sentence(self) -> str:
         """The reason in English, filled in."""
-        return self.reason.format_map(self.params) if self.params else self.reason
+        return english(self.reason, **self.params)
 
 
 class Rejects(list[Reject]):
@@ -58,15 +67,18 @@ class Rejects(list[Reject]):
         """Note one refused row."""
         self.append(Reject(file, row, column, reason, params, str(value)[:80]))
 
-    def write(self, path: Path) -> None:
-        """Write `file,row,column,reason,value` as CSV that a spreadsheet opens without running anything."""
+    def write(self, path: Path, *, say: Say = english) -> None:
+        """Write `file,row,column,reason,value` as CSV that a spreadsheet opens without running anything.
+
+        say: puts heads and reasons into the reader's language.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8-sig", newline="") as out:
             writer = csv.writer(out)
-            writer.writerow(("file", "row", "column", "reason", "value"))
+            writer.writerow([say(head) for head in HEADER])
             for one in self:
                 safe = "'" + one.value if one.value.startswith(_FORMULA) else one.value
-                writer.writerow((one.file, one.row, one.column, one.sentence, safe))
+                writer.writerow((one.file, one.row, one.column, say(one.reason, **one.params), safe))
 
 
 @dataclass(frozen=True, slots=True)

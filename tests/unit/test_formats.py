@@ -2,12 +2,14 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xlsxwriter
 
+from api.i18n import catalogue, say, texts
 from core.datums import Datum
 from core.errors import Invalid
 from core.settings import ROOT
@@ -135,6 +137,22 @@ def test_report_runs_no_formula(tmp_path):
     rejects.add("t.csv", 2, column="name", reason="The value is missing.", value="=1+1")
     rejects.write(tmp_path / "report.csv")
     assert "'=1+1" in (tmp_path / "report.csv").read_text(encoding="utf-8-sig")
+
+
+def test_report_speaks_the_language_of_its_reader(tmp_path):
+    rejects = Rejects()
+    rejects.add("t.csv", 2, column="kind", reason="The value must be one of {choices}.", choices="a, b", value="c")
+    rejects.write(tmp_path / "report.csv", say=partial(say, language="zh"))
+    assert (tmp_path / "report.csv").read_text(encoding="utf-8-sig").splitlines() == [
+        "文件,行,列,原因,原值",
+        't.csv,2,kind,"内容只能是以下之一：a, b。",c',
+    ]
+
+
+def test_reasons_to_refuse_a_row_are_found_for_the_catalogue():
+    found = {text for text, where in texts() if where.startswith("grid/tabular.py")}
+    said = {"The value is missing.", "This is not a whole number.", "The key stands already in row {row}."}
+    assert said <= found & set(catalogue())
 
 
 def boundaries(tmp_path, coordinates, *, kind="Polygon", datum=Datum.WGS84, **top):
