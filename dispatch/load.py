@@ -50,9 +50,9 @@ def load(
     """Load a district folder (`docs/formats.md`) and return what became of each table.
 
     at: aware, kept as the time of the load. datums: file name → datum, wins over the manifest's. report_to: where
-    refused rows are written as CSV, in the language of `say`. The same folder with the same options again changes nothing. replace_notices: take
-    a notice that contradicts the one in force for its year. Where open deadlines may have to move, a background job is
-    queued with the load (`dispatch.jobs`), in every district where a notice changed.
+    refused rows are written as CSV, in the language of `say`. The same folder with the same options again changes
+    nothing. replace_notices: take a notice that contradicts the one in force for its year. Where open deadlines may
+    have to move, a background job is queued with the load (`dispatch.jobs`), in every district where a notice changed.
     Raises Invalid, changing nothing, when the folder, a boundary, a code, a unit, a rule, a limit or a notice cannot be
     taken, or more than half of a register; refused rows of registers are left out and reported.
     Transaction: its own; locks the district's row.
