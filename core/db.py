@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
-from sqlalchemy import Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -72,6 +72,8 @@ def make_engine(url: str, *, pool_size: int = 5, pgbouncer: bool = False) -> Eng
         pool_timeout=5,
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
+        # What a statement was given is people's words and numbers: an error that is logged names none of it.
+        hide_parameters=True,
         connect_args=connect,
     )
 
@@ -110,7 +112,11 @@ def _begin(driver: psycopg.Connection[Any], actor: Actor, *, read_only: bool) ->
     """
     idle = driver.pgconn.transaction_status == TransactionStatus.IDLE
     begin = ("BEGIN READ ONLY; " if read_only else "BEGIN; ") if idle else ""
-    result = driver.pgconn.exec_((begin + _scope(actor)).encode())
+    _say(driver, begin + _scope(actor))
+
+
+def _say(driver: psycopg.Connection[Any], statements: str) -> None:
+    result = driver.pgconn.exec_(statements.encode())
     if result.status != ExecStatus.COMMAND_OK:
         said = result.error_message.decode(errors="replace")
         driver.close()
@@ -126,13 +132,21 @@ def _driver(pooled: Any) -> psycopg.Connection[Any]:
 def _enter(session: Session, actor: Actor, *, read_only: bool) -> None:
     """Put a session's transaction into the actor's scope; a dead pool is dropped, so that the next call is well."""
     connection = session.connection()
-    try:
+    with _dropping_dead(connection):
         _begin(_driver(connection.connection), actor, read_only=read_only)
-    except psycopg.OperationalError:
-        connection.invalidate()
-        connection.engine.dispose()
-        raise
     session.info["actor"] = actor
+
+
+@contextmanager
+def _dropping_dead(connection: Connection) -> Iterator[None]:
+    """Drop the pool of a connection that turns out to be dead, so that the next call is well."""
+    try:
+        yield
+    except psycopg.OperationalError:
+        if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
+            connection.invalidate()
+            connection.engine.dispose()
+        raise
 
 
 def _as_ours(error: BaseException, *, lost_connection: bool) -> Conflict | Unavailable | None:
@@ -222,15 +236,8 @@ def ask(session: Session, sql: str, values: Sequence[Any]) -> list[tuple[Any, ..
     pool is dropped, as by `_enter`.
     """
     connection = session.connection()
-    driver = _driver(connection.connection)
-    try:
-        with psycopg.RawCursor(driver) as cursor:
-            return cursor.execute(sql.encode(), values, prepare=True).fetchall()
-    except psycopg.OperationalError:
-        if driver.closed:
-            connection.invalidate()
-            connection.engine.dispose()
-        raise
+    with _dropping_dead(connection), psycopg.RawCursor(_driver(connection.connection)) as cursor:
+        return cursor.execute(sql.encode(), values, prepare=True).fetchall()
 
 
 def actor_of(session: Session) -> Actor:
@@ -266,8 +273,10 @@ def pin_case(session: Session, case_id: uuid.UUID) -> None:
 
     Call only after the case row itself was read through its own policy, or its number and code were checked.
     """
-    # `case` is a word of SQL's own, so it stands in quotes.
-    session.connection().exec_driver_sql(f"""SET LOCAL wangge."case" = '{uuid.UUID(str(case_id))}'""")
+    connection = session.connection()
+    with _dropping_dead(connection):
+        # `case` is a word of SQL's own, so it stands in quotes.
+        _say(_driver(connection.connection), f"""SET LOCAL wangge."case" = '{uuid.UUID(str(case_id))}'""")
 
 
 def rows(session: Session, sql: str, /, **params: Any) -> list[Mapping[str, Any]]:
