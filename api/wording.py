@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from api.i18n import LANGUAGE, N_, say
+from api.reasons import reason_words
 from core.errors import Invalid
 from dispatch.fields import FIELDS as ASKED
 from dispatch.fields import PAUSE_REASONS
@@ -434,4 +435,5 @@ FILTERS = {
     "channel": lambda code: named(code, CHANNELS),
     "limit": limit_words,
     "cell_kind": lambda code: named(code, CELL_KINDS),
+    "reason": reason_words,
 }
