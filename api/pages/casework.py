@@ -401,6 +401,7 @@ def _said(book: Rulebook, data: Mapping[str, Any]) -> list[str]:
         told.append(limit_words(str(data["span"])))
     if data.get("asked_by"):
         told.append(say("Asked by {name}.", name=str(data["asked_by"])))
+    told += _materials(data)
     if data.get("due_at"):
         told.append(say("New limit: {due}.", due=exact(datetime.fromisoformat(str(data["due_at"])))[:16]))
     if isinstance(data.get("photos"), list) and data["photos"]:
@@ -417,6 +418,23 @@ def _said(book: Rulebook, data: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{say(field.label)}：{_instant(value) if field.kind == 'instant' else named(value, field.choices)}"
         )
+    return told
+
+
+def _materials(data: Mapping[str, Any]) -> list[str]:
+    """Return which materials an entry is about, by the names that it keeps, and what was wrong with each."""
+    known = data.get("names")
+    names: Mapping[str, str] = known if isinstance(known, dict) else {}
+    told = []
+    for name in ("materials", "owed"):
+        codes = data.get(name)
+        if isinstance(codes, list) and codes:
+            listed = "、".join(str(names.get(code, code)) for code in codes)
+            told.append(f"{say(FIELDS[name].label)}：{listed}")
+    rows = data.get("told") or data.get("wrong")
+    for row in rows if isinstance(rows, list) else ():
+        called = str(row.get("name") or names.get(row.get("code"), row.get("code")))
+        told.append(f"{called}：{row['why']}" if row.get("why") else called)
     return told
 
 
@@ -455,16 +473,20 @@ class Parts:
     closing: tuple[tuple[str, str], ...]
     #: Clocks that run or stand, and why each is due then.
     clocks: tuple[tuple[ClockRow, Reckoning], ...]
+    #: Names of the units whose last answer for their share was no.
+    against: frozenset[str] = frozenset()
 
 
 def parts_of(book: Rulebook, sheet: Sheet, *, at: datetime) -> Parts:
     """Return what hangs on a case, in words."""
     closing = ((FIELDS[name], value) for name, value in sheet.closing.items())
+    said = {one.unit_name: one.data.get("agrees") for one in sheet.entries if one.action == "share_reply"}
     return Parts(
         shares=tuple((share, why_here(book, share.why)) for share in sheet.shares if share.share != "lead"),
         returned_by=tuple(book.unit_name(code) for code in sheet.returned_by),
         closing=tuple((say(field.label), named(str(value), field.choices)) for field, value in closing),
         clocks=tuple((c, reckoning(book, sheet, c, at=at)) for c in sheet.clocks if c.stopped_at is None),
+        against=frozenset(name for name, agrees in said.items() if name and agrees == "no"),
     )
 
 

@@ -252,6 +252,9 @@ def own_fields(action: str, posted: Posted, held: Filed, number: str) -> dict[st
     elif action in ("hand_in", "supply"):
         brought = [*posted.lists.get("materials", ()), *(name[5:] for name in posted.files if name.startswith("file-"))]
         fields["materials"] = list(dict.fromkeys(brought))
+    elif action == "reuse":
+        fields["materials"] = list(dict.fromkeys(posted.lists.get("reuse", ())))
+        fields["consent"] = posted.text("consent")
     elif action == "choose_pickup":
         fields["pickup_place"] = posted.text("pickup_place")
     elif action == "deliver":
@@ -336,6 +339,7 @@ def shown(
         case=found.case,
         filed=held,
         wanted=wanted,
+        again=_again(session, held, at=at) if held is not None and "reuse" in own else (),
         own=own,
         offers=[offer for offer in offers if offer.step.action not in own],
         questions=filing.asked_facts(held.questions) if held else (),
@@ -348,6 +352,13 @@ def shown(
         words=item_words,
         done=_done(book, found, done, at=at),
     )
+
+
+def _again(session: Session, held: Filed, *, at: datetime) -> tuple[archive.Offer, ...]:
+    """Return what the applicant handed in before and is missing here 一表制."""
+    wanting = {one.code for one in held.materials if one.state in ("missing", "rejected")}
+    offers = archive.earlier(session, held.application, held.sheet, at=at) if wanting else ()
+    return tuple(one for one in offers if one.code in wanting)
 
 
 def _wished(request: Request, own: Mapping[str, steps.Offer]) -> str:

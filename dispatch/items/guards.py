@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
+from sqlalchemy import select
+
+from core.actor import Role
 from core.errors import Conflict
 from dispatch.calendar import china_time
 from dispatch.guards import Guard, Look
 from dispatch.items.matter import Matter, matter
 from dispatch.items.sheet import Material
+from dispatch.models import Entry
 
 
 def names(materials: list[Material]) -> str:
@@ -76,6 +80,38 @@ def _settled(look: Look) -> None:
         raise Conflict(
             "These materials are still owed; nothing is decided before: {materials}.", materials=_owing(found)
         )
+    against = [look.book.unit_name(code) for code in _against(look)]
+    if against:
+        raise Conflict(
+            "{units} did not agree, and nothing is granted against a parallel unit: ask again, or refuse with reasons.",
+            units="、".join(against),
+        )
+
+
+def _against(look: Look) -> list[str]:
+    """Return the parallel units that are needed and whose last word was no 并联不同意.
+
+    The lead, who wants to decide, cannot get rid of a no by taking the share back; the centre and the supervisor can.
+    """
+    needed = {one.unit_code for one in look.shares if one.share == "parallel" and one.needed}
+    if not needed:
+        return []
+    entries = look.session.scalars(
+        select(Entry)
+        .where(
+            Entry.district_code == look.case.district_code,
+            Entry.case_id == look.case.id,
+            Entry.action.in_(("share_reply", "withdraw_unit", "replace_unit")),
+        )
+        .order_by(Entry.seq)
+    )
+    said: dict[str, bool] = {}
+    for entry in entries:
+        if entry.action == "share_reply":
+            said[str(entry.unit_code)] = entry.data.get("agrees") == "no"
+        elif entry.actor_role != Role.UNIT.value:
+            said.pop(str(entry.data.get("unit")), None)
+    return [code for code, no in said.items() if no and code in needed]
 
 
 def _settled_or_late(look: Look) -> None:

@@ -95,6 +95,12 @@ def _hand_in(change: Change) -> None:
             change.look.clocks.stop(("debt",), at=change.at, assignment_id=row.id)
             change.clocks_touched = True
         row.state, row.given_at, row.why = "given", change.at, ""
+    _name(change, found, change.fields.get("materials", ()))
+
+
+def _name(change: Change, found: Matter, codes: Iterable[str]) -> None:
+    """Let the log say of materials what the sheet calls them: whoever reads it later has no sheet beside it."""
+    change.data["names"] = {code: found.material(code).name for code in codes}
 
 
 def _file_since(change: Change, row: ApplicationMaterial) -> bool:
@@ -131,6 +137,7 @@ def _reuse(change: Change) -> None:
             )
         filed.copy_files(change.session, change.case, offer, at=change.at)
         row.state, row.given_at, row.why, row.source_case_id = "given", change.at, "", offer.case_id
+    _name(change, found, change.fields["materials"])
     found.application.consent = True
 
 
@@ -170,6 +177,7 @@ def _owe(change: Change, found: Matter, codes: Iterable[str]) -> None:
         row.state, row.owed_until, row.settled_at = "owed", clock.due_at, None
         owed[code] = clock.due_at.isoformat()
     change.data["debts"] = owed
+    _name(change, found, owed)
 
 
 # Acceptance 受理.

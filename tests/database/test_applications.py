@@ -267,6 +267,33 @@ def test_parallel_units_work_at_the_same_time_and_the_lead_waits_for_all(book: R
     assert {s["state"] for s in case.rows("assignment")} == {"done"}
 
 
+def test_nothing_is_granted_against_a_parallel_unit_until_it_agrees_or_the_centre_takes_it_out(book: Rulebook) -> None:
+    case = run(book, "T-JOIN").reviewing()
+    _survey(case)
+    for who, agrees in ((WATER, "no"), (POLICE, "yes")):
+        case.do(who, "share_sign")
+        case.do(who, "share_reply", opinion="排水口会被压住" if agrees == "no" else "同意", agrees=agrees)
+    assert "grant" not in case.offered(LEAD)
+    with pytest.raises(Conflict, match="did not agree"):
+        case.do(LEAD, "grant")
+    case.do(LEAD, "share_rework", unit=tiny.WATER, reason="方案已改，请再看")
+    case.do(WATER, "share_reply", opinion="移开后同意", agrees="yes")
+    assert case.do(LEAD, "grant") == "granted"
+
+
+def test_the_lead_does_not_get_rid_of_a_no_by_taking_the_share_back(book: Rulebook) -> None:
+    case = run(book, "T-JOIN").reviewing()
+    _survey(case)
+    for who, agrees in ((WATER, "no"), (POLICE, "no")):
+        case.do(who, "share_sign")
+        case.do(who, "share_reply", opinion="不同意", agrees=agrees)
+    case.do(LEAD, "withdraw_unit", unit=tiny.WATER, reason="不再需要")
+    case.do(WINDOW, "withdraw_unit", unit=tiny.POLICE, reason="该事项已不需公安意见")
+    with pytest.raises(Conflict, match="区水务局"):
+        case.do(LEAD, "grant")
+    assert case.do(LEAD, "deny", reason="并联单位不同意", legal_basis="对应办法第七条") == "denied"
+
+
 def _survey(case: Run, result: str = "pass") -> None:
     case.do(LEAD, "survey_call", survey_at="2026-11-17T09:30", survey_place="门口")
     case.do(LEAD, "survey_record", at=AT + DAY, survey_record="现场符合", survey_result=result)

@@ -175,6 +175,30 @@ def test_materials_checked_before_are_offered_again(signed_in: SignedIn) -> None
     assert "没有可复用" in operator.post(f"/window/new/{ROAD}/held", data={"id_number": counters.card(78)}).text
 
 
+def test_what_is_held_already_is_used_again_after_taking_in(signed_in: SignedIn) -> None:
+    operator = signed_in("operator")
+    take_in(operator, paper=["ZDFA", "JTFA"], then="accept", id_number=counters.card(79))
+    number = take_in(operator, paper=["JTFA"], id_number=counters.card(79))
+    page = operator.get(f"/window/{number}").text
+    assert f'action="/window/{number}/reuse"' in page
+    refused = press(operator, number, "reuse", reuse=["ZDFA"])
+    assert refused.status_code == 422, "nothing is used again without consent"
+    assert press(operator, number, "reuse", reuse=["ZDFA"], consent="yes").status_code == 303
+    page = operator.get(f"/window/{number}").text
+    assert "复用" in page
+    assert f'action="/window/{number}/reuse"' not in page, "nothing is left that could be used again"
+    assert "占道方案和平面图" in page.split('id="h-log"')[1], "the log names it"
+
+
+def test_the_log_names_what_was_handed_in(signed_in: SignedIn) -> None:
+    operator = signed_in("operator")
+    number = take_in(operator, paper=["JTFA"], id_number=counters.card(80))
+    assert press(operator, number, "hand_in", materials=["ZDFA"]).status_code == 303
+    log = operator.get(f"/window/{number}").text.split('id="h-log"')[1]
+    assert "占道方案和平面图" in log
+    assert "ZDFA" not in log
+
+
 def test_a_grid_worker_applies_for_somebody_at_home(signed_in: SignedIn) -> None:
     worker = signed_in("gridwest")
     number = take_in(worker, CARD, paper=["ZP2"])
