@@ -31,6 +31,7 @@ from core.db import Base
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
 from dispatch.calendar import china_time
+from dispatch.items import catalogue
 from dispatch.numbers import access_code, access_hash
 from dispatch.rulebook import Rulebook
 from dispatch.slots import Held, Pattern, Slot, slots, terms
@@ -308,7 +309,7 @@ def book_slot(session: Session, book: Rulebook, wanted: Wanted, *, at: datetime,
     """
     digits = _checked(wanted)
     place = window(session, book, wanted.window, lock=True)
-    _check_item(place, wanted)
+    _check_item(session, place, wanted)
     _check_visit(book, place, wanted)
     allowed = terms(book.settings)
     phone_index = blind_index(digits, context="phone")
@@ -359,9 +360,14 @@ def _checked(wanted: Wanted) -> str:
     return re.sub(r"\D", "", wanted.phone)
 
 
-def _check_item(place: ServiceWindow, wanted: Wanted) -> None:
+def _check_item(session: Session, place: ServiceWindow, wanted: Wanted) -> None:
     if len(wanted.item) > 40 or (place.items and wanted.item and wanted.item not in place.items):
         raise Invalid("This window does not take this item.", field="item")
+    try:
+        # A withdrawn item is no bar: who applied before comes for the result.
+        _ = catalogue.history(session, wanted.item) if wanted.item else ()
+    except NotFound as error:
+        raise Invalid("There is no service item with this code.", field="item") from error
 
 
 def _check_visit(book: Rulebook, place: ServiceWindow, wanted: Wanted) -> None:

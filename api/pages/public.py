@@ -57,7 +57,7 @@ def understand(
     """Show what the program understood so far; nothing is kept."""
     if len(text.strip()) < 4:
         return page(request, "public/understood.html", understood=None, twins=[])
-    report = Report("web", _words(text, place), at, **_spot(lng, lat, "WGS84"))
+    report = Report("web", words_of(text, place), at, **_spot(lng, lat, "WGS84"))
     understood = wiring.intake().understand(report)
     twins = _twins(understood)
     book = wiring.rulebook()
@@ -108,10 +108,18 @@ def report(
     photos = read_photos(photo or [])
     if not _KEY.fullmatch(key):
         raise Invalid("This page is too old or came from elsewhere; load it again. Nothing was changed.", field="key")
-    spot = _spot(lng, lat, "WGS84") or _from_photo(photos)
-    given = Report("web", _words(text, place), at, idempotency_key=key, name=name, phone=phone, **spot)
+    spot = spot_of(lng, lat, photos)
+    given = Report("web", words_of(text, place), at, idempotency_key=key, name=name, phone=phone, **spot)
     receipt = receive(request, given, actor=actor, at=at, photos=photos)
     return go("/receipt/" + security.sign_text("receipt", receipt.number))
+
+
+def spot_of(lng: str, lat: str, photos: list[Photo]) -> dict[str, Any]:
+    """Return the point of a report as its form says it, else its first photo that knows; empty without one.
+
+    Degrees WGS84, as phones give them. Raises Invalid for anything but two numbers.
+    """
+    return _spot(lng, lat, "WGS84") or _from_photo(photos)
 
 
 def _from_photo(photos: list[Photo]) -> dict[str, Any]:
@@ -162,8 +170,8 @@ def receipt(request: Request, token: str) -> Response:
     return made
 
 
-def _words(text: str, place: str) -> str:
-    """Return what the resident wrote, with the place as written in its own field."""
+def words_of(text: str, place: str) -> str:
+    """Return what was written, with the place as written in its own field."""
     place = place.strip()[:200]
     return f"{text.strip()}\n{say('Place', 'zh')}：{place}" if place and place not in text else text.strip()
 

@@ -24,7 +24,7 @@ HOME = {
     Role.UNIT: "/unit",
     Role.OFFICIAL: "/map",
     Role.SUPERVISOR: "/desk",
-    Role.GRID_WORKER: "/map",
+    Role.GRID_WORKER: "/patrol",
     Role.ADMIN: "/accounts",
 }
 

@@ -171,6 +171,7 @@ def test_times_that_are_none_are_refused(book: Rulebook, starts_at: datetime, wh
         ({"phone": "call me"}, "phone"),
         ({"address": "滨湖路12号"}, "address"),
         ({"item": "x" * 41}, "item"),
+        ({"item": "SL999999"}, "item"),
     ],
 )
 def test_what_cannot_be_taken_names_its_field(book: Rulebook, known: dict[str, str], field: str) -> None:

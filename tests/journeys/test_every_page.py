@@ -40,8 +40,11 @@ PEOPLE: dict[str | None, tuple[str, ...]] = {
     ),
     "streets": ("/unit", "/unit?box=all", "/map"),
     "official": ("/map", "/map/report", "/cases", "/"),
-    "supervisor": ("/desk", "/cases", "/knowledge", "/knowledge/new", "/import"),
-    "gridwest": ("/window", "/", "/map", "/cases"),
+    "supervisor": (
+        *("/desk", "/cases", "/knowledge", "/knowledge/new", "/import"),
+        *("/weibo", "/deliveries", "/deliveries/open311"),
+    ),
+    "gridwest": ("/patrol", "/window", "/", "/map", "/cases"),
     "admin": ("/",),
 }
 LOOKS = (("zh", "light", PHONE), ("en", "dark", DESK), ("en", "light", PHONE))

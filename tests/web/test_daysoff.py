@@ -19,6 +19,7 @@ from tests.web.test_appointments import body
 
 pytestmark = pytest.mark.web
 SignedIn = Callable[[str], TestClient]
+Token = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,18 @@ def _all_open(district: tiny.Tiny) -> Iterator[None]:
             ),
             {"d": tiny.DISTRICT},
         )
+
+
+@pytest.fixture
+def token(client: TestClient) -> Token:
+    """Return a function: login → headers with a bearer token."""
+
+    def of(login: str) -> dict[str, str]:
+        answer = client.post("/api/v1/tokens", json={"login": login, "password": tiny.PASSWORD})
+        assert answer.status_code == 201, answer.text
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+    return of
 
 
 def free(client: TestClient) -> dict[str, list[str]]:
@@ -182,3 +195,38 @@ def test_days_in_a_row_are_closed_with_one_press(client: TestClient, signed_in: 
     assert days[3] in free(client)
     page = client.get("/appointments", params={"window": tiny.COUNTER}).text
     assert "大厅搬迁" in page, "whoever wants to book reads why"
+
+
+def test_a_program_closes_a_day_by_the_same_rules(client: TestClient, token: Token) -> None:
+    days = free(client)
+    day, later = list(days)[:2]
+    gone, moved = (booked(client, at) for at in days[day][:2])
+    clerk, path = token("streets"), f"/api/v1/windows/{tiny.COUNTER}"
+    told = client.get(f"{path}/closings/concerned", params={"first": day}, headers=clerk).json()
+    assert {one["number"] for one in told} == {gone["number"], moved["number"]}
+    assert "陈小明" not in str(told), "names are masked"
+    given = {"first": day, "reason": "消防演练", "fates": {gone["number"]: "cancel"}}
+    unseen = client.post(f"{path}/closings", json=given, headers=clerk)
+    assert unseen.status_code == 409, "everybody who had booked needs a decision"
+    given["fates"] = {gone["number"]: "cancel", moved["number"]: days[later][0]}
+    assert client.post(f"{path}/closings", json=given, headers=token("water")).status_code == 403
+    assert client.post(f"{path}/closings", json=given | {"reason": ""}, headers=clerk).status_code == 422
+    done = client.post(f"{path}/closings", json=given, headers=clerk)
+    assert (done.status_code, done.json()) == (201, {"cancelled": 1, "moved": 1, "by_hand": 0})
+    assert [one["day"] for one in client.get(f"{path}/closings", headers=clerk).json()] == [day]
+    opened = {"day": day, "reason": "恢复供电"}
+    assert client.post(f"{path}/openings", json=opened, headers=clerk).status_code == 204
+    assert client.post(f"{path}/openings", json=opened, headers=clerk).status_code == 409
+    far = client.post(f"{path}/closings", json={"first": "9999-12-31", "reason": "试试"}, headers=clerk)
+    assert far.status_code == 422
+
+
+def test_a_program_lists_who_comes_and_marks_nobody_who_is_still_to_come(client: TestClient, token: Token) -> None:
+    starts_at = next(iter(free(client).values()))[0]
+    one, clerk = booked(client, starts_at), token("streets")
+    listed = client.get("/api/v1/visits", params={"day": starts_at[:10]}, headers=clerk).json()
+    assert [row["number"] for row in listed if row["status"] == "booked"] == [one["number"]]
+    marked = client.post(f"/api/v1/visits/{one['number']}", json={"status": "missed"}, headers=clerk)
+    assert marked.status_code == 409
+    assert client.get("/api/v1/visits").status_code == 401
+    assert client.get("/api/v1/visits", params={"day": "gestern"}, headers=clerk).status_code == 422
