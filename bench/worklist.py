@@ -21,7 +21,7 @@ from dispatch import views
 
 _OPEN_SHARE = 10
 _BARE = "SELECT * FROM cases WHERE district_code = %s AND open AND unit_code = %s AND state = ANY (%s) ORDER BY due_at LIMIT 50"
-_BOXES = ("running", "inhand", "answered", "resting", "supervised", "pleas", "complex", "shares", "ended")
+_BOXES = ("running", "inhand", "answered", "resting", "supervised", "pleas", "complex", "shares", "ended", "all")
 #: Every so many open cases one is supervised, one waits for a plea, one has a unit that assists.
 _ROADS = (
     # The history ties state to unit by its running number.
@@ -35,6 +35,12 @@ _ROADS = (
         "INSERT INTO assignment (district_code, id, case_id, unit_code, share, state, why, created_at) "
         "SELECT c.district_code, gen_random_uuid(), c.id, c.unit_code, 'lead', 'signed', '{}', c.received_at "
         "FROM cases AS c WHERE c.open AND c.state IN ('dispatched', 'signed')"
+    ),
+    (
+        "INSERT INTO assignment (district_code, id, case_id, unit_code, share, state, why, created_at, ended_at) "
+        "SELECT c.district_code, gen_random_uuid(), c.id, c.unit_code, 'lead', 'done', '{}', "
+        "c.received_at + interval '1 hour', c.closed_at "
+        "FROM cases AS c WHERE NOT (c.open AND c.state IN ('dispatched', 'signed'))"
     ),
     (
         "INSERT INTO assignment (district_code, id, case_id, unit_code, share, state, why, task, created_at) "
@@ -91,8 +97,9 @@ def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
                 # Shares are of one unit only, that everybody asked.
                 code, watch.spent = codes[0] if box == "shares" else next(units), 0.0
                 with db.snapshot(Actor(None, "基准", Role.UNIT, district, unit=code)) as session:
-                    asked = views.Filter(box=box, unit="" if box == "shares" else code)
-                    found = views.worklist(session, asked, at=scene.AT)
+                    asked = views.Filter(box=box, unit="" if box in ("shares", "all") else code)
+                    sort = views.Sort.NEWEST if box == "all" else views.Sort.DUE
+                    found = views.worklist(session, asked, at=scene.AT, sort=sort)
                 shown.append(len(found.rows))
                 return watch.spent * 1000
 
@@ -109,7 +116,9 @@ def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
                     shown.append(views.counts(session, at=scene.AT, soon=scene.AT, unit=code).total)
                 return watch.spent * 1000
 
-            measured = {f"a unit's page of the box {box}": lambda box=box: page(box) for box in _BOXES}
+            measured: dict[str, Callable[[], float]] = {
+                f"a unit's page of the box {box}": lambda box=box: page(box) for box in _BOXES
+            }
             measured["the counters above a unit's list"] = counters
             for work, call in measured.items():
                 shown: list[int] = []

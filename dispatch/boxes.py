@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select, true
 
 from core.actor import Actor, Role
-from dispatch.guards import ACTIVE
 from dispatch.models import Assignment, Case
 from dispatch.process import Process, processes
+
+#: States of a share in which its unit still has something to do.
+UNANSWERED = ("sent", "signed")
 
 
 @cache
@@ -83,12 +85,12 @@ def _attention(*marks: Any) -> Callable[[Actor], Sequence[ColumnElement[bool]]]:
 
 
 def shared(actor: Actor) -> Sequence[ColumnElement[bool]]:
-    """Return the condition of open cases in which the actor's unit answers for a share beside the lead's."""
+    """Return the condition of open cases in which the actor's unit has yet to answer for a share beside the lead's."""
     mine = select(Assignment.case_id).where(
         Assignment.district_code == actor.district,
         Assignment.unit_code == actor.unit,
         Assignment.share != "lead",
-        Assignment.state.in_(ACTIVE),
+        Assignment.state.in_(UNANSWERED),
     )
     return [Case.open == true(), Case.id.in_(mine)]
 
@@ -121,7 +123,7 @@ BOXES: Mapping[str, Box] = {
     "pleas": Box(where=_attention(Case.plea.is_not(None)), few=True),
     #: 督办.
     "supervised": Box(where=_attention(Case.supervised == true()), few=True),
-    #: 协办, 并联: this unit has a share and does not lead.
+    #: 协办, 并联: this unit has a share to sign or to answer, and does not lead.
     "shares": Box(where=shared, few=True),
     #: 疑难.
     "complex": Box(where=_attention(Case.complex == true()), few=True),

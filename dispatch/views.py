@@ -8,7 +8,7 @@ import base64
 import binascii
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,6 +42,7 @@ from core.db import actor_of
 from core.errors import Invalid
 from dispatch.boxes import BOXES, Box, open_states, shared
 from dispatch.models import Assignment, Case, Report
+from dispatch.unit_lists import After, Found, in_one_pass, newest
 from grid.models import Area, Category, Instant, Unit
 
 #: Roles that read every case of their scope; the same four as in the row policies.
@@ -221,21 +222,52 @@ def worklist(
     take = max(1, min(limit, MAX_PAGE))
     ended = asked.box == "ended"
     order = Sort.NEWEST if ended and sort is Sort.DUE else sort
-    keys = _page_keys(asked, actor, at=at, sort=order, after=_cursor(after), take=take + 1)
-    with nullcontext() if asked.box == "shares" else _along_indexes(session):
-        ids = list(session.scalars(select(keys.c.id)))
-        # What fits on the first page is all there is: nobody waits a second time for a search of every open case.
-        whole = after is None and len(ids) <= take
-        hits = select(func.count()).select_from(_hits(asked, actor, at=at).subquery())
-        count = len(ids) if whole else session.scalar(hits)
-    found = session.execute(_with_names(ids[:take], actor, at=at, sort=order)).mappings()
+    last = _cursor(after)
+    keys = _own(session, asked, actor, at=at, sort=order, after=last, take=take + 1)
+    if keys is None:
+        keys = _walked(session, asked, actor, at=at, sort=order, after=last, take=take + 1)
+    found = session.execute(_with_names(keys.ids[:take], actor, at=at, sort=order)).mappings()
     rows = tuple(Row(**row) for row in found)
     return Page(
         rows=rows,
-        after=_write_cursor(rows[-1], order) if rows and len(ids) > take else None,
-        count=min(count or 0, MAX_COUNT),
-        more=(count or 0) > MAX_COUNT,
+        after=_write_cursor(rows[-1], order) if rows and len(keys.ids) > take else None,
+        count=min(keys.count, MAX_COUNT),
+        more=keys.count > MAX_COUNT,
     )
+
+
+def _own(
+    session: Session, asked: Filter, actor: Actor, *, at: datetime, sort: Sort, after: After, take: int
+) -> Found | None:
+    """Return the keys of a list that begins with a unit's own assignments; None where indexes of cases lead to it."""
+    if asked.box == "shares":
+        hits = _conditions(asked, actor, at=at)
+        key = Case.due_at if sort is Sort.DUE else Case.received_at
+        return in_one_pass(session, hits, key=key, down=sort is Sort.NEWEST, after=after, take=take)
+    if (
+        actor.role is Role.UNIT
+        and sort is Sort.NEWEST
+        and replace(asked, box="") == Filter()
+        and _box(asked).everything
+    ):
+        # Of all cases, a walk would pass by every other unit's.
+        most = MAX_COUNT + 1
+        return newest(session, visible_to(actor), unit=actor.unit, after=after, take=take, most=most)
+    return None
+
+
+def _walked(
+    session: Session, asked: Filter, actor: Actor, *, at: datetime, sort: Sort, after: After, take: int
+) -> Found:
+    """Return the keys of a page by walks along indexes, and the number of cases."""
+    keys = _page_keys(asked, actor, at=at, sort=sort, after=after, take=take)
+    with _along_indexes(session):
+        ids = list(session.scalars(select(keys.c.id)))
+        # What fits on the first page is all there is: nobody waits a second time for a search of every open case.
+        if after is None and len(ids) < take:
+            return Found(ids, len(ids))
+        hits = select(func.count()).select_from(_hits(asked, actor, at=at).subquery())
+        return Found(ids, session.scalar(hits) or 0)
 
 
 def arrived(session: Session, asked: Filter, *, at: datetime, since: datetime) -> int:
@@ -446,7 +478,7 @@ def _page_keys(
     *,
     at: datetime,
     sort: Sort,
-    after: tuple[datetime | None, uuid.UUID] | None,
+    after: After,
     take: int,
 ) -> Any:
     """Return a subquery of the ids of one page, whose parts each stop after `take` rows of their own index."""
@@ -461,9 +493,7 @@ def _page_keys(
     return select(merged.c.id).order_by(*_ordered(merged.c.key, merged.c.id, down=down)).limit(take).subquery("page")
 
 
-def _by_due(
-    asked: Filter, actor: Actor, *, at: datetime, after: tuple[datetime | None, uuid.UUID] | None
-) -> list[Select[Any]]:
+def _by_due(asked: Filter, actor: Actor, *, at: datetime, after: After) -> list[Select[Any]]:
     """Return the parts of a list by time left: running clocks by state, then cases without a clock, then ended ones."""
     parts: list[Select[Any]] = []
     last = and_(true(), Case.id > after[1]) if after is not None and after[0] is None else true()

@@ -1,6 +1,7 @@
 """What each role sees, and the worklists made of it."""
 
 import re
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -258,6 +259,56 @@ def test_the_box_of_shares_holds_active_shares_beside_the_lead_alone(session: Se
         page = views.worklist(viewer, views.Filter(box="shares"), at=NOW)
         assert [row.number for row in page.rows] == sees, unit
         assert (page.count, views.counts(viewer, at=NOW, soon=NOW, unit=unit).shares) == (len(sees), len(sees))
+
+
+def test_all_that_a_unit_ever_had_is_listed_as_a_walk_would_list_it(session: Session, as_actor: As) -> None:
+    """Cases that came late, came twice, or went elsewhere stand in the order of their intake, page by page."""
+    for n in range(40):
+        received = NOW - timedelta(hours=n)
+        case = builders.make_case(session, unit="U2", state="signed", unit_codes=["U1", "U2"], at=received)
+        # Every seventh was given long after it came in, every fifth twice.
+        late = timedelta(hours=30 if n % 7 == 0 else 1)
+        for again in range(2 if n % 5 == 0 else 1):
+            given = received + late + timedelta(minutes=again)
+            builders.make_assignment(session, case, "U1", share="assist", state="replied", created_at=given)
+    builders.make_case(session, unit="U2", state="signed")
+    viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
+    walked = views._walked(
+        viewer,
+        views.Filter(),
+        builders.actor(Role.UNIT, unit="U1"),
+        at=NOW,
+        sort=views.Sort.NEWEST,
+        after=None,
+        take=99,
+    )
+    found: list[uuid.UUID] = []
+    after: str | None = ""
+    while after is not None:
+        page = views.worklist(viewer, views.Filter(box="all"), at=NOW, sort=views.Sort.NEWEST, after=after, limit=7)
+        assert (page.count, page.more) == (40, False)
+        found += [row.id for row in page.rows]
+        after = page.after
+    assert len(walked.ids) == 40
+    assert found == walked.ids
+
+
+def test_shares_are_paged_by_time_left_and_counted_in_one_pass(session: Session, as_actor: As) -> None:
+    for n in range(9):
+        due = NOW + timedelta(hours=n) if n % 4 else None
+        case = builders.make_case(session, unit="U2", state="signed", unit_codes=["U1", "U2"], due_at=due)
+        builders.make_assignment(session, case, "U1", share="assist", state="sent")
+    viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
+    for sort in views.Sort:
+        whole = views.worklist(viewer, views.Filter(box="shares"), at=NOW, sort=sort)
+        parts: list[uuid.UUID] = []
+        after: str | None = ""
+        while after is not None:
+            page = views.worklist(viewer, views.Filter(box="shares"), at=NOW, sort=sort, after=after, limit=4)
+            assert page.count == 9
+            parts += [row.id for row in page.rows]
+            after = page.after
+        assert parts == [row.id for row in whole.rows], sort
 
 
 def test_a_sheet_shows_what_hangs_on_a_case(session: Session, as_actor: As) -> None:

@@ -310,6 +310,7 @@ def test_a_share_stands_in_the_box_of_the_unit_that_assists_until_it_answers(sig
     assert actions(shared)[-1] == "share_sign"
     answered = helper.post(f"/unit/{shared}/share_reply", data=form(shared, opinion="排水口完好", agrees="yes"))
     assert answered.status_code == 303, answered.text
+    assert f"r-{shared}" not in helper.get("/unit?box=shares").text, "nothing is left to do for it"
     assert "排水口完好" in signed_in("streets").get(f"/unit/{shared}").text
 
 
