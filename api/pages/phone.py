@@ -58,9 +58,13 @@ def hosts() -> tuple[str, ...]:
 
 
 def wrap_of(district: str) -> timedelta:
-    """Return how long after-call work is in a district: `wrap_s` of its settings, else the default."""
+    """Return how long after-call work is in a district: `wrap_s` of its settings, else the default.
+
+    What cannot be read means the default: a slip in the settings stops no call.
+    """
     told = wiring.rulebook(district).settings.get("wrap_s")
-    return timedelta(seconds=int(told)) if told else seats.WRAP
+    sound = isinstance(told, int) and not isinstance(told, bool) and 0 < told <= seats.MOST_WRAP.total_seconds()
+    return timedelta(seconds=told) if sound else seats.WRAP
 
 
 # ---- the bar of every desk page

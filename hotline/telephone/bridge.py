@@ -107,7 +107,11 @@ class Bridge:
         if not length.isdecimal() or int(length) > MAX_BODY:
             request.send_error(413)
             return
-        form = parse_qs(request.rfile.read(int(length)).decode("utf-8", "replace"), max_num_fields=30)
+        try:
+            form = parse_qs(request.rfile.read(int(length)).decode("utf-8", "replace"), max_num_fields=30)
+        except ValueError:
+            request.send_error(400)
+            return
         try:
             self._waiting.put_nowait(event_of({name: values[-1] for name, values in form.items()}, at=self._now()))
         except queue.Full:
@@ -118,7 +122,7 @@ class Bridge:
         request.end_headers()
 
     def _pump(self) -> None:
-        with httpx.Client(timeout=5.0, transport=self._transport) as client:
+        with httpx.Client(timeout=5.0, transport=self._transport, trust_env=False) as client:
             while (event := self._waiting.get()) is not None:
                 body, tries = orjson.dumps(event), 0
                 while not self._send(client, body) and not self._over.is_set():

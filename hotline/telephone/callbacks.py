@@ -14,7 +14,7 @@ from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.actor import Role
+from core.actor import Actor, Role
 from core.crypto import blind_index, seal, unseal
 from core.db import actor_of
 from core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -79,6 +79,11 @@ class Rules:
     #: Nobody who did not just call is rung up before or after these hours, China's clock.
     opens: time = time(9)
     closes: time = time(20, 30)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where nobody could ever be called."""
+        if self.opens >= self.closes or self.tries < 1 or self.gap < timedelta():
+            raise ValueError("no moment of any day is decent")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Rules":
@@ -168,19 +173,24 @@ def add(
     number = digits(phone)
     if not number:
         raise Invalid("This is not a telephone number.", field="phone")
-    if case_id is not None:
-        waiting = (CallBack.case_id == case_id, CallBack.state == "open")
-        done = session.scalar(
-            update(CallBack)
-            .where(CallBack.district_code == actor_of(session).district, *waiting)
-            .values(words=words[:5000])
-            .returning(CallBack.id)
-        )
-        if done is not None:
-            return None
+    if _told(session, case_id, words):
+        return None
     next_at = (rules or Rules()).decent(at)
     given = {"reason": "answer", "case_id": case_id, "words": words[:5000]}
-    return _put(session, key=f"message:{key}"[:200], phone=number, at=at, next_at=next_at, **given)
+    made = _put(session, key=f"message:{key}"[:200], phone=number, at=at, next_at=next_at, **given)
+    if made is None:
+        # The same was asked before, or a task of the case was made at this very moment: that one gets the words.
+        _told(session, case_id, words)
+    return made
+
+
+def _told(session: Session, case_id: uuid.UUID | None, words: str) -> bool:
+    """Give the words to the open task of a case; return whether there is one. Writes."""
+    if case_id is None:
+        return False
+    waiting = (CallBack.district_code == actor_of(session).district, CallBack.case_id == case_id)
+    given = update(CallBack).where(*waiting, CallBack.state == "open").values(words=words[:5000])
+    return session.scalar(given.returning(CallBack.id)) is not None
 
 
 def _put(session: Session, *, key: str, phone: str, at: datetime, **known: Any) -> uuid.UUID | None:
@@ -223,7 +233,7 @@ def gather(session: Session, *, at: datetime, rules: Rules | None = None) -> int
 
 def listed(session: Session, *, at: datetime, reason: str = "") -> list[Task]:
     """Return what is to be called, in the order of calling, at most MAX_TASKS; reads."""
-    query = _tasks(session).where(CallBack.state == "open")
+    query = _tasks(session).where(CallBack.state == "open", *_theirs(actor_of(session)))
     if reason:
         query = query.where(CallBack.reason == reason)
     order = (_later(at), _rank(), CallBack.next_at, CallBack.id)
@@ -232,10 +242,19 @@ def listed(session: Session, *, at: datetime, reason: str = "") -> list[Task]:
 
 def count(session: Session, *, at: datetime) -> int:
     """Return how many people are to be called now, at most 1000; reads."""
-    due = select(CallBack.id).where(
-        CallBack.district_code == actor_of(session).district, CallBack.state == "open", CallBack.next_at <= at
+    due = (
+        select(CallBack.id)
+        .where(CallBack.district_code == actor_of(session).district, CallBack.state == "open", CallBack.next_at <= at)
+        .where(*_theirs(actor_of(session)))
     )
     return session.scalar(select(func.count()).select_from(due.limit(1000).subquery())) or 0
+
+
+def _theirs(actor: Actor) -> tuple[Any, ...]:
+    """Return the condition of tasks that are the actor's to see: for one town, those of its cases and of no case."""
+    if not actor.town:
+        return ()
+    return (or_(CallBack.case_id.is_(None), CallBack.case_id.in_(select(Case.id).where(visible_to(actor)))),)
 
 
 def _later(at: datetime) -> Any:
@@ -288,10 +307,8 @@ def take_next(session: Session, *, at: datetime) -> uuid.UUID | None:
         CallBack.state == "open",
         CallBack.next_at <= at,
         or_(CallBack.held_until.is_(None), CallBack.held_until <= at),
+        *_theirs(actor),
     )
-    if actor.town:
-        seen = select(Case.id).where(visible_to(actor))
-        free = free.where(or_(CallBack.case_id.is_(None), CallBack.case_id.in_(seen)))
     row = session.scalars(
         free.order_by(_rank(), CallBack.next_at, CallBack.id).limit(1).with_for_update(skip_locked=True)
     ).first()

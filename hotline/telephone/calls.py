@@ -12,14 +12,14 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.actor import Role
+from core.actor import Role, system
 from core.crypto import blind_index, seal, unseal
-from core.db import actor_of, pin_case
+from core.db import acting_as, actor_of, pin_case
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch.calendar import china_time
 from dispatch.identity import masked, write
-from dispatch.models import Case
+from dispatch.models import Case, Report
 from hotline.telephone import callbacks, seats
 from hotline.telephone.hook import WINDOW, Event, check_recording
 from hotline.telephone.models import Call, CallEvent, HookRefusal, Seat
@@ -228,15 +228,26 @@ def finish(session: Session, *, at: datetime) -> None:
 def bind(session: Session, call_id: uuid.UUID, *, key: str) -> tuple[str, str | None]:
     """Return source id and number for the report that a call led to, for whoever takes it.
 
-    A second matter of the same call gets a source id of its own, made with the form's key. Raises NotFound, and
-    Forbidden for a colleague's call. Reads.
+    A second matter of the same call gets a source id of its own, made with the form's key: what was reported counts,
+    for whoever died before `link` left a report that the call does not name. Raises NotFound, and Forbidden for a
+    colleague's call. Reads.
     """
     actor = actor_of(session)
     call = one(session, call_id)
     if call.operator_id not in (None, actor.id):
         raise Forbidden("This call is a colleague's.")
-    source = call.source_id if call.case_id is None else f"{call.source_id}#{key}"
+    second = call.case_id is not None or _reported(session, call, key)
+    source = f"{call.source_id}#{key}" if second else call.source_id
     return source, unseal(bytes(call.phone_sealed), context="call.phone") if call.phone_sealed else None
+
+
+def _reported(session: Session, call: Call, key: str) -> bool:
+    """Return whether another form than this one has reported a matter of the call already."""
+    same = (Report.district_code == call.district_code, Report.channel == "hotline", Report.source_id == call.source_id)
+    # A town's operators see no reports of other towns; that there is one is all that is asked.
+    with acting_as(session, system(call.district_code, "telephone")):
+        earlier = session.scalars(select(Report.idempotency_key).where(*same).limit(1)).all()
+    return bool(earlier) and earlier[0] != key
 
 
 def link(session: Session, call_id: uuid.UUID, case_id: uuid.UUID) -> None:

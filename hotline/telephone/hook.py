@@ -79,7 +79,7 @@ def check(body: bytes, *, timestamp: str, signature: str, known: Sequence[bytes]
     """Raise Unsigned unless one of the known keys signed this body at about this time. at: aware."""
     if not known:
         raise Unsigned(why="keys")
-    if not re.fullmatch(r"[0-9]{1,12}", timestamp):
+    if not re.fullmatch(r"[0-9]{1,11}", timestamp):
         raise Unsigned(why="clock")
     # Every key is tried, so that the time taken does not say which one is near.
     given = signature.strip().encode("utf-8", "replace")

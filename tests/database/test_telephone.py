@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from core.actor import Actor, Role
 from core.crypto import seal, unseal
 from core.errors import Conflict, Forbidden, Invalid, NotFound
-from dispatch.models import Case, Disclosure
+from dispatch.models import Case, Disclosure, Report
 from dispatch.rulebook import Rulebook, read_rulebook
 from hotline.telephone import callbacks, calls, card, seats
 from hotline.telephone.callbacks import Came
@@ -441,6 +442,41 @@ def test_a_second_matter_of_one_call_has_a_source_id_of_its_own(as_program: Sess
     colleague = as_actor(operator(as_actor(builders.program(tiny.DISTRICT)), "座席乙"))
     with pytest.raises(Forbidden):
         calls.bind(colleague, call.id, key="k3")
+
+
+def test_a_second_matter_is_not_taken_for_the_first_where_the_desk_died_before_it_was_linked(
+    as_program: Session, as_actor: AsActor
+) -> None:
+    me = operator(as_program)
+    seats.take(as_actor(me), "8001", at=AT)
+    program = as_actor(builders.program(tiny.DISTRICT))
+    call = tell(program, told("answer", extension="8001"))
+    case = builders.make_case(program, district=tiny.DISTRICT, at=AT)
+    first = program.scalars(select(Report).where(Report.case_id == case.id)).one()
+    first.channel, first.source_id, first.idempotency_key = "hotline", call.source_id, "form-1"
+    program.flush()
+    session = as_actor(me)
+    assert calls.bind(session, call.id, key="form-1")[0] == "c1", "the same form again is the same report"
+    assert calls.bind(session, call.id, key="form-2")[0] == "c1#form-2", "another form is another matter"
+
+
+def test_somebody_of_one_town_is_shown_no_call_back_of_another_towns_case(
+    as_program: Session, as_actor: AsActor
+) -> None:
+    me = operator(as_program)
+    case = builders.make_case(as_program, district=tiny.DISTRICT, at=AT)
+    callbacks.add(as_program, key="m1", phone=PHONE, words="已处理", at=AT, case_id=case.id)
+    callbacks.add(as_program, key="m2", phone="13900139000", words="请回电", at=AT)
+    for town, seen in ((str(case.town_code), {case.id, None}), ("999999999", {None}), ("", {case.id, None})):
+        session = as_actor(replace(me, town=town))
+        assert {task.case_id for task in callbacks.listed(session, at=AT)} == seen, town
+        assert callbacks.count(session, at=AT + timedelta(days=1)) == len(seen)
+
+
+@pytest.mark.parametrize("told", [{"closes": "00:00"}, {"opens": "20:30"}, {"tries": 0}, {"gap_min": -1}, ["09:00"]])
+def test_hours_in_which_nobody_could_be_called_are_no_setting(told: Any) -> None:
+    with pytest.raises(Invalid, match="callback"):
+        callbacks.Rules.of({"callback": told})
 
 
 def test_opening_a_recording_needs_a_reason_and_is_seen_by_the_person_concerned(
