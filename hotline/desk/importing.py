@@ -9,7 +9,6 @@ import csv
 import io
 import re
 import uuid
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +16,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from python_calamine import CalamineError, CalamineWorkbook
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role, system
@@ -28,11 +27,12 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, Wan
 from core.ids import new_id
 from dispatch.calendar import CHINA
 from dispatch.words import N_
+from hotline.desk import workbook
 from hotline.desk.models import ImportRow, ImportRun
 from hotline.intake import Intake, Report
 
-#: Bytes of a file, bytes that a spreadsheet may unfold to, rows, and characters of a cell.
-LARGEST, _UNFOLDED, MOST_ROWS, _CELL = 20 * 2**20, 300 * 2**20, 50_000, 20_000
+#: Bytes of a file, rows, and characters of a cell.
+LARGEST, MOST_ROWS, _CELL = 20 * 2**20, 50_000, 20_000
 #: Rows that one slice takes in.
 SLICE: Final = 200
 _CONTEXT: Final = "import"
@@ -60,7 +60,10 @@ STATES: Final[Mapping[str, str]] = {
 _TIME: Final = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]*(\d{1,2})[:：时](\d{1,2})分?(?:[:：](\d{1,2}))?\S*)?"
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+#: What a spreadsheet takes for a formula; in China the wide signs, too.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+#: Characters that nobody typed and that no table keeps.
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,9 @@ def read(data: bytes) -> Sheet:
         raise Invalid("A file may have at most {n} MB.", field="file", n=LARGEST // 2**20)
     if not data.strip():
         raise Invalid("This file is empty.", field="file")
-    raw = _excel(data) if data[:4] == b"PK\x03\x04" or data[:4] == b"\xd0\xcf\x11\xe0" else _csv(data)
+    packed = data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+    found = workbook.rows(data, most=MOST_ROWS + 20, cell=_CELL) if packed else _csv(data)
+    raw = [[_cell(cell) for cell in row] for row in found]
     first = next((i for i, row in enumerate(raw) if _known(row) & {"text"}), None)
     if first is None or first > 10:
         raise Invalid("No column is called 内容 or text; its words must stand in the header.", field="file")
@@ -145,8 +150,12 @@ def queue(session: Session, data: bytes, name: str, *, at: datetime) -> tuple[Pr
         asked_name=actor.name,
         asked_at=at,
     )
-    session.add(run)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(run)
+    except IntegrityError:
+        # The same file was put up at this very moment: pressed twice, or by two people.
+        return _progress(session.scalars(same).one()), True
     return _progress(run), False
 
 
@@ -236,7 +245,7 @@ def as_csv(lines: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out)
     for line in lines:
-        writer.writerow(["'" + cell if cell.startswith(_FORMULA) else cell for cell in line])
+        writer.writerow(["'" + cell if cell.lstrip().startswith(_FORMULA) else cell for cell in line])
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
@@ -265,12 +274,17 @@ def report_of(header: Sequence[str], row: Sequence[str], *, digest: str, number:
 
 
 def _time(written: str, at: datetime) -> datetime:
+    """Return the time of a row; one without an offset is China's, whatever clock this machine goes by."""
     if not written:
         return at
     found = _TIME.fullmatch(written.strip())
     try:
-        if found is None:
-            return datetime.fromisoformat(written).astimezone(CHINA)
+        try:
+            moment = datetime.fromisoformat(written.strip())
+            return moment if moment.tzinfo else moment.replace(tzinfo=CHINA)
+        except ValueError:
+            if found is None:
+                raise
         year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
         return datetime(year, month, day, hour, minute, second, tzinfo=CHINA)
     except (ValueError, OverflowError) as error:
@@ -284,6 +298,12 @@ def _ours(head: str) -> str | None:
 
 def _known(row: Sequence[str]) -> set[str]:
     return {name for cell in row if (name := _ours(cell))}
+
+
+def _cell(written: str) -> str:
+    """Return a cell as it was typed: without the apostrophe by which `as_csv` keeps a formula from being run."""
+    plain = _UNSEEN.sub("", written)
+    return plain[1:] if plain[:1] == "'" and plain[1:].lstrip().startswith(_FORMULA) else plain
 
 
 def _csv(data: bytes) -> list[list[str]]:
@@ -303,34 +323,6 @@ def _csv(data: bytes) -> list[list[str]]:
         return [[cell.strip()[:_CELL] for cell in row] for row in csv.reader(io.StringIO(written), delimiter=parted)]
     except csv.Error as error:
         raise Invalid("This file is no table: {said}", field="file", said=str(error)[:80]) from error
-
-
-def _excel(data: bytes) -> list[list[str]]:
-    try:
-        if data[:2] == b"PK":
-            with zipfile.ZipFile(io.BytesIO(data)) as packed:
-                if sum(part.file_size for part in packed.infolist()) > _UNFOLDED:
-                    raise Invalid("This spreadsheet unfolds to more than it may.", field="file")
-        sheet = CalamineWorkbook.from_filelike(io.BytesIO(data)).get_sheet_by_index(0)
-        rows = [[_plain(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
-        merged = getattr(sheet, "merged_cell_ranges", None) or ()
-    except (CalamineError, zipfile.BadZipFile, OSError, IndexError) as error:
-        raise Invalid("This spreadsheet is damaged or locked by a password.", field="file") from error
-    for (top, left), (bottom, right) in merged:
-        # A merged cell says the same of every row that it covers.
-        for line in rows[top : min(bottom, MOST_ROWS) + 1]:
-            for column in range(left, min(right + 1, len(line))):
-                line[column] = rows[top][left]
-    return rows
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        # Telephone numbers come as floats.
-        return str(int(value))
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat(sep=" ")) if isinstance(value, datetime) else str(value.isoformat())
-    return str(value).strip()[:_CELL]
 
 
 def _run(session: Session, run_id: uuid.UUID, *, lock: bool = False) -> ImportRun:

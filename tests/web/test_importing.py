@@ -1,6 +1,8 @@
 """Files of reports through HTTP and the worker's slices: every encoding, merged cells, nothing twice, reasons back."""
 
 import io
+import threading
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,7 +12,7 @@ from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
 from api import wiring
-from core.actor import system
+from core.actor import Role, system
 from core.db import snapshot, transaction
 from core.errors import Invalid
 from dispatch.models import Case
@@ -94,6 +96,65 @@ def test_a_merged_cell_speaks_for_every_row_and_a_formula_is_text(signed_in: Sig
     assert any(case.text.startswith("=1+1") for case in found)
 
 
+def _workbook(last: str, *, row: int) -> bytes:
+    """Return a workbook whose second cell stands at `last`, which its two kilobytes do not show."""
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        sheet.write(0, 0, "内容")
+        sheet.write(1, 0, "很远的单元格")
+    far = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(out.getvalue())) as given, zipfile.ZipFile(far, "w") as made:
+        for part in given.namelist():
+            data = given.read(part)
+            if part == "xl/worksheets/sheet1.xml":
+                data = data.replace(b'<row r="2"', b'<row r="%d"' % row).replace(b'r="A2"', b'r="%s"' % last.encode())
+            made.writestr(part, data)
+    return far.getvalue()
+
+
+def test_a_cell_at_the_end_of_the_sheet_kills_no_server() -> None:
+    with pytest.raises(Invalid, match="unfolds"):
+        importing.read(_workbook("XFD1048576", row=1_048_576))
+
+
+def test_a_row_behind_many_blank_ones_is_not_lost() -> None:
+    assert importing.read(_workbook("A200000", row=200_000)).rows == ((200_000, ("很远的单元格",)),)
+
+
+def test_characters_that_no_table_keeps_stop_no_import(signed_in: SignIn) -> None:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ("标题", "编号", "内容"))
+        sheet.write_row(1, 0, ("路_x0000_灯", "N_x0000_1", "滨湖路二十号路灯全坏了"))
+    raw = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(out.getvalue())) as given, zipfile.ZipFile(raw, "w") as made:
+        for part in given.namelist():
+            # The library that writes it means the signs themselves; others mean the character.
+            made.writestr(part, given.read(part).replace(b"_x005F_x0000_", b"_x0000_"))
+    give(signed_in("supervisor"), raw.getvalue(), "unseen.xlsx")
+    (case,) = cases("滨湖路二十号路灯全坏了")
+    assert case.title == "路灯"
+
+
+def test_a_time_with_an_offset_is_that_moment_and_one_without_is_chinas() -> None:
+    header, at = ("内容", "时间"), datetime(2026, 11, 22, tzinfo=UTC)
+    for written in ("2026-11-21T06:30:00Z", "2026-11-21 06:30:00+00:00", "2026-11-21 14:30", "20261121T143000"):
+        report = importing.report_of(header, ("路灯不亮", written), digest="0" * 64, number=2, at=at)
+        assert report.reported_at == datetime(2026, 11, 21, 6, 30, tzinfo=UTC), written
+
+
+def test_rows_that_went_back_harmless_come_again_as_they_were() -> None:
+    lines = (("内容", "电话"), ("=1+1 是原话", "+8613800138000"), (" ＝HYPERLINK(1)", "-"))
+    harmless = importing.as_csv(lines)
+    assert all(f"'{cell}" in harmless.decode("utf-8-sig") for line in lines[1:] for cell in line)
+    assert [cells for _, cells in importing.read(harmless).rows] == [
+        ("=1+1 是原话", "+8613800138000"),
+        (" ＝HYPERLINK(1)", "-"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -114,6 +175,27 @@ def test_what_is_no_table_is_refused_whole(data: bytes, said: str) -> None:
 def test_a_file_of_fifty_megabytes_is_not_even_read(signed_in: SignIn) -> None:
     answer = signed_in("supervisor").post("/import", files={"file": ("big.csv", b"x" * 50 * 2**20)})
     assert answer.status_code == 413
+
+
+def test_the_same_file_put_up_by_two_at_once_is_one_import(district: tiny.Tiny) -> None:
+    data, at = "内容\n同一份表格两个人同时上传\n".encode(), datetime.now(UTC)
+    supervisor, came = builders.actor(Role.SUPERVISOR, district=tiny.DISTRICT), []
+
+    def second() -> None:
+        with transaction(supervisor) as session:
+            came.append(importing.queue(session, data, "b.csv", at=at))
+
+    with transaction(supervisor) as session:
+        (first, before) = importing.queue(session, data, "a.csv", at=at)
+        other = threading.Thread(target=second)
+        other.start()
+        # The other one waits at the index until this one is committed.
+        other.join(0.5)
+    other.join(10)
+    assert not before
+    assert [(one.id, known) for one, known in came] == [(first.id, True)]
+    with transaction(supervisor) as session:
+        importing.cancel(session, first.id, at=at)
 
 
 def test_only_supervisors_take_files_in(signed_in: SignIn) -> None:
