@@ -131,7 +131,9 @@ def answer(
     # The templates need this module's classes.
     from api.pages import page
 
-    name = "problem_part.html" if request.headers.get("hx-request") else "problem.html"
+    # The terminal in the hall has no address bar: its own page leads back to its start by itself.
+    whole = "kiosk/problem.html" if request.url.path.startswith("/kiosk") else "problem.html"
+    name = "problem_part.html" if request.headers.get("hx-request") else whole
     advice = say(ADVICE[status]) if status in ADVICE else ""
     made = page(request, name, status=status, title=title, detail=detail, advice=advice, field=field)
     made.headers.update(headers or {})

@@ -4,6 +4,7 @@ Every start gives a new visit and drops the cookies of the one before; no script
 cache, and the receipt goes away by itself. What comes in is a report of channel `kiosk`.
 """
 
+import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form
@@ -12,14 +13,14 @@ from starlette.responses import Response
 
 from api import deps, security, wiring
 from api.deps import Now
-from api.errors import sentence, status_of
+from api.errors import TooMany, sentence, status_of
 from api.i18n import LANGUAGE
 from api.pages import go, page
 from api.pages.matter import OWN_COOKIE
 from api.qr import drawn
 from core.actor import citizen, system
 from core.db import snapshot
-from core.errors import Invalid, NotFound
+from core.errors import Conflict, Invalid, NotFound, Unavailable
 from core.ids import new_id
 from dispatch import sheet
 from dispatch.numbers import access_code, access_hash, spoken
@@ -30,6 +31,8 @@ router = APIRouter(include_in_schema=False)
 #: Seconds without a touch until the terminal goes back to its start, and on the page of the receipt.
 IDLE_S: Final = 90
 RECEIPT_S: Final = 60
+#: What the first page gives its form: the same again is the same report.
+_KEY = re.compile(r"[0-9A-Za-z_\-]{16,64}")
 #: From one terminal in ten minutes.
 _MOST: Final = 60
 #: What the form of the first page leads on with.
@@ -61,13 +64,16 @@ def take(
 ) -> Response:
     """Take the report and go on to the receipt; on refusal everything that was typed stays."""
     request.state.type = "large"
-    deps.throttle(request, "kiosk", deps.address_of(request), most=_MOST)
+    if not _KEY.fullmatch(key):
+        raise Invalid("This page is too old or came from elsewhere; load it again. Nothing was changed.", field="key")
     where = place.strip()[:200]
     words = f"{text.strip()}\n地点：{where}" if where and where not in text else text.strip()
-    given = Report("kiosk", words[:_LONGEST], at, idempotency_key=key[:64] or None, phone=phone.strip() or None)
+    given = Report("kiosk", words[:_LONGEST], at, idempotency_key=key, phone=phone.strip() or None)
     try:
+        deps.throttle(request, "kiosk", deps.address_of(request), most=_MOST)
         receipt = wiring.intake().receive(given, actor=citizen(deps.district()), at=at)
-    except Invalid as error:
+    except (Invalid, Conflict, TooMany, Unavailable) as error:
+        # Whoever stands here has no other copy of the words.
         entered = {"text": text, "place": place, "phone": phone}
         shown = {"key": key, "idle_s": IDLE_S, "problem": sentence(error), "entered": entered}
         return page(request, "kiosk/start.html", status=status_of(error), **shown)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from api.pages import kiosk
 from core.db import transaction
 from dispatch.models import Case
 from tests import builders, tiny
@@ -58,7 +59,27 @@ def test_a_language_that_somebody_chose_is_not_the_next_persons(client: TestClie
 
 
 def test_a_receipt_is_not_shown_for_long_nor_to_whoever_makes_an_address_up(client: TestClient) -> None:
-    assert client.get("/kiosk/receipt/abc").status_code == 404
+    gone = client.get("/kiosk/receipt/abc")
+    assert gone.status_code == 404
+    assert 'data-home="/kiosk"' in gone.text, "nobody leads the terminal back by hand: an error does so, too"
+    assert "/login" not in gone.text
+
+
+def test_what_was_typed_stays_when_the_terminal_has_sent_too_much(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kiosk, "_MOST", 0)
+    _, token, key = start(client)
+    answer = client.post("/kiosk", data={"csrf_token": token, "key": key, "text": "路灯不亮，天天如此"})
+    assert answer.status_code == 429
+    assert "路灯不亮，天天如此" in answer.text
+    assert "kiosk.js" in answer.text
+
+
+def test_a_form_with_a_key_of_somebody_elses_making_is_refused(client: TestClient) -> None:
+    _, token, _ = start(client)
+    given = {"csrf_token": token, "text": "路灯不亮", "key": "open311:0192f000-0000-7000-8000-000000000000"}
+    assert client.post("/kiosk", data=given).status_code == 422, "it would show the receipt of that other report"
 
 
 def test_what_was_typed_stays_when_something_is_wrong(client: TestClient) -> None:
