@@ -30,11 +30,9 @@ _KNOWN: Final = frozenset(
         N_("address or subject cannot be written into a header"),
         *(N_("sealed with another key"), N_("unforeseen"), N_("another try is on its way")),
         *(N_("not known whether it was taken"), N_("no post on the platform"), N_("no such mention")),
-        *(N_("the post is gone"), N_("the key or the jurisdiction does not hold")),
+        *(N_("the post is gone"), N_("answer it by hand"), N_("the key or the jurisdiction does not hold")),
     ]
 )
-#: Said behind a phrase instead of another phrase.
-_ADVICE: Final = {"answer it by hand": N_("answer it by hand")}
 _CODE: Final = re.compile(r"(?:HTTP|SMTP|status|result) (.{1,200}?)(?:: (.*))?", re.DOTALL)
 
 
@@ -46,7 +44,7 @@ def reason_words(why: str) -> str:
     if rest and head in HALTED:
         return f"{say(HALTED[head])} {rest}"
     if rest and head in _KNOWN:
-        return say("{what} ({more})", what=say(head), more=say(_ADVICE[rest]) if rest in _ADVICE else rest)
+        return say("{what} ({more})", what=say(head), more=reason_words(rest))
     found = _CODE.fullmatch(why)
     if found is None:
         return why
