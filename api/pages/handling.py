@@ -23,7 +23,7 @@ from api.pages.entered import Form
 from api.pages.listing import end_of_day
 from core.actor import Actor, Role
 from core.db import snapshot
-from core.errors import NotFound
+from core.errors import NotFound, WanggeError
 from dispatch import views
 from hotline.desk import handling
 
@@ -61,7 +61,11 @@ async def _news(actor: Actor) -> AsyncIterator[bytes]:
     yield b"retry: 3000\n\n"
     async with feed().follow(actor.district) as inbox:
         while clock.monotonic() < end:
-            now = await run_in_threadpool(_state, actor, wiring.now())
+            try:
+                now = await run_in_threadpool(_state, actor, wiring.now())
+            except WanggeError:
+                # The browser comes back by itself, and the page it is on says what is down.
+                return
             yield b":\n\n" if now == told else b"event: desk\ndata: " + now + b"\n\n"
             told, looked = now, clock.monotonic()
             if await inbox.get(_LOOK_S) is not None:
