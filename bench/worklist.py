@@ -8,6 +8,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 from sqlalchemy import Engine, event
@@ -117,7 +118,7 @@ def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
                 return watch.spent * 1000
 
             measured: dict[str, Callable[[], float]] = {
-                f"a unit's page of the box {box}": lambda box=box: page(box) for box in _BOXES
+                f"a unit's page of the box {box}": partial(page, box) for box in _BOXES
             }
             measured["the counters above a unit's list"] = counters
             for work, call in measured.items():

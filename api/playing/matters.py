@@ -31,7 +31,8 @@ from dispatch.calendar import china_time
 from dispatch.items import catalogue
 from dispatch.items.application import NewApplication, NewRequest, open_application, open_request
 from dispatch.items.filed import Upload
-from dispatch.items.identity import Applicant, card_check, credit_check
+from dispatch.items.identity import Agent, Applicant, card_check, credit_check
+from dispatch.items.matter import AUTHORISATION
 from dispatch.items.sheet import Sheet
 from dispatch.numbers import Numbers
 from dispatch.opening import NewCase, Placed, open_now
@@ -56,6 +57,16 @@ class _Matter:
     play: Callable[[], None]
 
 
+def _in_turn(table: str, kind: str, opens: Callable[[Road, str, int], None]) -> Iterator[_Matter]:
+    """Yield the matters of a table's roads, each as often as its road says. opens: road, key, and its turn from 0."""
+    turn = 0
+    for road in script.read(table).roads:
+        for i in range(road.times):
+            key = f"demo-{kind}-{road.name}-{i}"
+            yield _Matter(key, partial(opens, road, key, turn))
+            turn += 1
+
+
 class Matters:
     """All that is played in one district at one moment."""
 
@@ -71,8 +82,15 @@ class Matters:
 
     def every(self) -> list[_Matter]:
         """Return what is to be played, in the order of playing."""
-        found = chain(self._complaints(), self._events(), self._applications(), self._requests(), self._appointments())
-        return list(found)
+        return list(
+            chain(
+                _in_turn("complaints", "complaint", self._complaint),
+                _in_turn("patrol", "patrol", self._event),
+                self._applications(),
+                _in_turn("requests", "request", self._request),
+                self._appointments(),
+            )
+        )
 
     # Where and who.
 
@@ -103,15 +121,6 @@ class Matters:
         return script.lay_out(road, work=self.book.work, at=self.at, chance=self.stage.chance(key))
 
     # Complaints.
-
-    def _complaints(self) -> Iterator[_Matter]:
-        found = script.read("complaints")
-        turn = 0
-        for road in found.roads:
-            for i in range(road.times):
-                key = f"demo-complaint-{road.name}-{i}"
-                yield _Matter(key, partial(self._complaint, road, key, turn))
-                turn += 1
 
     def _complaint(self, road: Road, key: str, turn: int) -> None:
         found = script.read("complaints")
@@ -153,14 +162,6 @@ class Matters:
         )
 
     # Patrol events.
-
-    def _events(self) -> Iterator[_Matter]:
-        turn = 0
-        for road in script.read("patrol").roads:
-            for i in range(road.times):
-                key = f"demo-patrol-{road.name}-{i}"
-                yield _Matter(key, partial(self._event, road, key, turn))
-                turn += 1
 
     def _event(self, road: Road, key: str, turn: int) -> None:
         found = script.read("patrol")
@@ -231,7 +232,8 @@ class Matters:
             channel=road.channel,
             applicant=self._applicant(sheet, chance),
             town=town,
-            given=dict.fromkeys(_given(sheet, road.lack), file),
+            given=dict.fromkeys([*_given(sheet, road.lack), *((AUTHORISATION.code,) if road.agent else ())], file),
+            agent=Agent(f"{chance.choice(found.rest['people'])}{LABEL}", _phone(chance)) if road.agent else None,
             facts=found.rest["facts"].get(item, {}),
             key=key,
         )
@@ -250,14 +252,6 @@ class Matters:
         born = f"{chance.randint(1950, 2000)}{chance.randint(1, 12):02d}{chance.randint(1, 28):02d}"
         body = f"990000{born}{chance.randint(0, 999):03d}"
         return Applicant("person", f"{chance.choice(names['people'])}{LABEL}", _phone(chance), body + card_check(body))
-
-    def _requests(self) -> Iterator[_Matter]:
-        turn = 0
-        for road in script.read("requests").roads:
-            for i in range(road.times):
-                key = f"demo-request-{road.name}-{i}"
-                yield _Matter(key, partial(self._request, road, key, turn))
-                turn += 1
 
     def _request(self, road: Road, key: str, turn: int) -> None:
         found = script.read("requests")

@@ -80,6 +80,8 @@ class Road:
     channel: str = "window"
     items: tuple[str, ...] = ()
     lack: str = "none"
+    #: Whether somebody applies for the applicant.
+    agent: bool = False
 
     @property
     def opened_by(self) -> str:
@@ -139,6 +141,7 @@ def _road(row: dict[str, Any]) -> Road:
         channel=row.get("channel", "window"),
         items=items,
         lack=row.get("lack", "none"),
+        agent=row.get("agent", False),
     )
 
 

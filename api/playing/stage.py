@@ -16,11 +16,13 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.playing import pictures
 from api.playing.script import Plan, Script, Step, Timeline
 from api.replay import closing_form
 from core.actor import Actor, Role, citizen, system
 from core.db import acting_as, pin_case, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from dispatch import attachments
 from dispatch.calendar import china_time
 from dispatch.cases import act
 from dispatch.guards import ACTIVE, unit_of_level
@@ -34,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 REFUSED = (Conflict, Forbidden, Invalid, NotFound)
 _ASSISTS: Final = 0.4
+#: Kinds of matters that are shown before and after: an enquiry has nothing to show.
+_TO_SHOW: Final = frozenset({"complaint", "help", "event", "part"})
 #: Between the answers of units that do the same step.
 _BESIDE: Final = timedelta(minutes=12)
 
@@ -166,6 +170,8 @@ class Stage:
                 happened = max(moment - lateness, before)
             else:
                 happened = moment
+            if scene.step.action in ("reply", "settle") and scene.case.kind in _TO_SHOW:
+                fields |= self._shown(scene, moment)
             if who.role is Role.CITIZEN and fields.get("materials"):
                 self._hang(scene, fields["materials"], moment)
             self._act(_Deed(scene.session, scene.case, who, scene.step.action, moment, fields, happened))
@@ -280,6 +286,8 @@ class Stage:
 
     def _fields(self, scene: _Scene, script: Script) -> dict[str, Any]:
         given = scene.step.give
+        if isinstance(given, str):
+            given = [given]
         if isinstance(given, Mapping):
             return {name: self._filled(value, scene, script) for name, value in given.items()}
         found: dict[str, Any] = {}
@@ -310,12 +318,19 @@ class Stage:
             "good": lambda: scene.chance.choice("3445555"),
             "service": lambda: scene.chance.choice(("110", "119", "120")),
             "between": lambda: self._between(scene).isoformat(),
+            "fee": lambda: self._fee(scene),
             "decision": lambda: f"演示许字〔{china_time(scene.at):%Y}〕{scene.chance.randint(100, 999)} 号",
             "missing": lambda: [one.code for one in matter.read(scene.session, case).missing],
             "owed": lambda: [one.code for one in matter.read(scene.session, case).debts],
             "wrong": lambda: list(self._wrong(scene, script)),
         }
         return known[name]()
+
+    def _fee(self, scene: _Scene) -> dict[str, str]:
+        """Return a fee that was asked for, and let off by the first rule of the sheet that lets anybody off."""
+        rule = next(iter(matter.read(scene.session, scene.case).sheet.fee.waivers), None)
+        asked = {"fee_amount": "100", "paid_reference": "演示票据 0001"}
+        return asked | ({"waived": str(rule.percent), "waiver": rule.who} if rule else {})
 
     def _wrong(self, scene: _Scene, script: Script) -> Iterator[dict[str, str]]:
         materials = matter.read(scene.session, scene.case).materials
@@ -330,6 +345,20 @@ class Stage:
             return work.when(work.at(self.at) + 9 * HOUR_US).replace(minute=30, second=0, microsecond=0)
         middle = work.when((work.at(scene.at) + work.at(recorded)) // 2)
         return middle.replace(minute=middle.minute // 15 * 15, second=0, microsecond=0)
+
+    def _shown(self, scene: _Scene, moment: datetime) -> dict[str, Any]:
+        """Return photos from before and after, drawn and hung on the case, as a field; none where nothing is drawn."""
+        trouble = pictures.trouble_of(scene.case.text)
+        if not trouble:
+            return {}
+        seed = scene.chance.getrandbits(32)
+        ids = []
+        for purpose in ("before", "after"):
+            # The same dice for both: it is one place.
+            photo = pictures.taken(purpose, trouble, random.Random(seed))  # noqa: S311  drawings, not secrets
+            stored = attachments.Stored(photo.sha256, photo.media_type, photo.width, photo.height)
+            ids.append(attachments.attach(scene.session, scene.case.id, stored, purpose=purpose, at=moment))
+        return {"photos": [str(one) for one in ids]}
 
     def _hang(self, scene: _Scene, codes: Sequence[str], moment: datetime) -> None:
         """Hang the demo's file on materials that a citizen hands in."""

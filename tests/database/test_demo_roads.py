@@ -106,6 +106,28 @@ def test_every_kind_of_matter_stands_in_many_states(played: Played) -> None:
     assert {(name, state) for name, line in wanted.items() for state in line.split()} - states == set()
 
 
+def test_what_was_settled_is_shown_before_and_after_in_drawings(played: Played) -> None:
+    shown = found(
+        "SELECT c.process, count(*) AS n FROM attachment a JOIN cases c ON c.district_code = a.district_code"
+        " AND c.id = a.case_id WHERE a.district_code = :d AND c.district_code = :d AND a.purpose = 'after'"
+        " GROUP BY c.process"
+    )
+    assert {row["process"] for row in shown} == {"complaint", "patrol"}
+    unpaired = found(
+        "SELECT count(*) AS n FROM attachment a WHERE a.district_code = :d AND a.purpose = 'after' AND NOT EXISTS"
+        " (SELECT FROM attachment b WHERE b.district_code = a.district_code AND b.case_id = a.case_id"
+        "  AND b.purpose = 'before')"
+    )
+    assert unpaired[0]["n"] == 0
+
+
+def test_an_agent_a_fee_and_a_waiver_are_among_what_is_played(played: Played) -> None:
+    assert found("SELECT count(*) AS n FROM application WHERE district_code = :d AND agent_name_sealed IS NOT NULL")[0][
+        "n"
+    ]
+    assert found("SELECT count(*) AS n FROM fee WHERE district_code = :d AND waived_percent > 0")[0]["n"]
+
+
 def test_late_records_are_there_for_the_honesty_board_and_nobody_invented_is_unlabelled(played: Played) -> None:
     assert found("SELECT count(*) AS n FROM entry WHERE district_code = :d AND late")[0]["n"]
     texts = found("SELECT text FROM cases WHERE district_code = :d AND process <> 'service_item'")

@@ -56,7 +56,7 @@ def test_every_road_of_the_tables_that_people_go_is_played() -> None:
     park_on take_up supervise supervise_reply supervise_again supervise_close rework merge unmerge withdraw reopen refuse
     hand_over add_unit share_sign share_reply redispatch rise check settle overrun verify void notice supply lapse accept
     accept_gaps done_at_once pre_review survey_call survey_record hand_in grant deny propose_denial denial_agree hand_up
-    deliver refuse_acceptance register file reply_at_once rate"""
+    deliver refuse_acceptance register file reply_at_once rate accept_deemed record_fee hand_back"""
     assert set(wanted.split()) <= named
 
 
