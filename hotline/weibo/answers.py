@@ -20,6 +20,7 @@ from core.db import actor_of, transaction
 from core.errors import NotFound, WanggeError
 from hotline.masking import mask
 from hotline.outward.adapters import Adapter, Later, Outgoing, Refused, Sent
+from hotline.outward.models import Delivery
 from hotline.weibo.inbox import changed, gone, note
 from hotline.weibo.models import Mention
 from hotline.weibo.platform import Declined, Gone, Halted, Platform, Unknown
@@ -55,7 +56,7 @@ class WeiboReply:
         """Post one answer on the post whose id is the address; raises Refused or Later."""
         district = str(message.extra.get("district") or "")
         words = public(message.text, str(message.extra.get("number") or ""))
-        earlier = self._claim(district, message.address, words)
+        earlier = self._claim(district, message, words)
         if isinstance(earlier, Sent):
             return earlier
         try:
@@ -108,14 +109,16 @@ class WeiboReply:
         same = (one.id for one in self._platform.own_comments(post_id) if _compared(one.text) == _compared(words))
         return next(same, "")
 
-    def _claim(self, district: str, post_id: str, words: str) -> Sent | bool:
+    def _claim(self, district: str, message: Outgoing, words: str) -> Sent | bool:
         """Take the right to try, and return whether an earlier try may have got through; Sent where it was told."""
         at = self._clock()
         with transaction(system(district, "weibo"), bind=self._bind) as session:
             try:
-                row = _locked(session, post_id)
+                row = _locked(session, message.address)
             except NotFound as error:
                 raise Refused("no such mention") from error
+            if _said_by_hand(session, message):
+                return Sent(row.comment_id or "")
             if row.replied_at is not None and row.reply == words:
                 return Sent(row.comment_id or "")
             if row.deleted_at is not None:
@@ -147,6 +150,14 @@ class WeiboReply:
             row.replied_at = row.replied_at or at
             row.next_at = row.failure = None
             note(session, row.id, "replied", at=at, comment=comment[:100], words=words)
+
+
+def _said_by_hand(session: Session, message: Outgoing) -> bool:
+    """Return whether a person answered on the post after this delivery was leased, which counts it as sent."""
+    query = select(Delivery.state).where(
+        Delivery.district_code == actor_of(session).district, Delivery.id == message.key
+    )
+    return session.scalar(query) == "sent"
 
 
 def public(text: str, number: str) -> str:

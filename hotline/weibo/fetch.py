@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 #: Posts that the platform showed late, after newer ones, are looked for so far behind the last one known.
 OVERLAP: Final = timedelta(minutes=10)
+#: How far the platform's clock may be ahead of ours.
+_AHEAD: Final = timedelta(days=1)
 #: How far back the very first walk goes.
 FIRST: Final = timedelta(days=1)
 #: How long nothing is asked after a failure: by kind, doubled with each failure of an outage.
@@ -88,11 +90,14 @@ def _page(session: Session, cursor: WeiboCursor, platform: Platform, *, at: date
     ids = [int(post.id) for post in fits]
     known_before = _known(session, fits)
     stored = store(session, fits, source="api", at=at, own_id=own_id)
+    # An id of the future is kept and moves no mark: behind such a mark every real post would lie unseen for good.
+    last = id_at(at + _AHEAD)
+    real = [one for one in ids if one <= last]
     if ids:
-        cursor.top_id = max(cursor.top_id or 0, cursor.since_id, *ids)
-        cursor.low_id = min(ids) - 1
+        cursor.top_id = max(cursor.top_id or 0, cursor.since_id, *real)
+        cursor.low_id = min(*ids, last + 1) - 1
     # A page that lies wholly behind the last post known, and brings nothing, ends the look behind.
-    behind = bool(ids) and max(ids) <= cursor.since_id and known_before == len(ids)
+    behind = bool(real) and max(real) <= cursor.since_id and known_before == len(ids)
     done = not ids or behind or cursor.low_id is None or cursor.low_id <= floor
     if done:
         cursor.since_id = max(cursor.since_id, cursor.top_id or 0)

@@ -21,7 +21,7 @@ from core.datums import Datum
 from core.errors import Invalid
 from dispatch.calendar import CHINA
 from dispatch.words import N_
-from hotline.weibo.platform import LONGEST, Post, moment, plain, post_of
+from hotline.weibo.platform import LONGEST, YEARS, Post, moment, plain, post_of
 
 #: Largest file, and most rows of one; a longer export is split.
 MAX_BYTES: Final = 200 * 2**20
@@ -201,6 +201,8 @@ def _time(written: str) -> datetime:
             found = datetime.fromisoformat(written.strip().replace("/", "-"))
         except ValueError as error:
             raise Invalid(N_("{written} is no time; write 2026-11-21 14:30:00."), written=written[:40]) from error
+    if found.year not in YEARS:
+        raise Invalid(N_("{written} is no time; write 2026-11-21 14:30:00."), written=written[:40])
     return found if found.tzinfo else found.replace(tzinfo=CHINA)
 
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from core.actor import Role
+from core.actor import Role, system
 from core.crypto import unseal
-from core.db import actor_of
+from core.db import acting_as, actor_of
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.models import Case
 from dispatch.words import N_
+from hotline.outward.adapters import recipient
+from hotline.outward.models import Delivery
 from hotline.weibo.inbox import note
 from hotline.weibo.models import Mention, MentionEvent, WeiboCursor
 
@@ -276,17 +278,32 @@ def reject(session: Session, mention_id: uuid.UUID, *, reason: str, at: datetime
 
 
 def by_hand(session: Session, mention_id: uuid.UUID, *, words: str, at: datetime) -> None:
-    """Write down that a person answered on the post. Raises Invalid, NotFound, Conflict. Writes; caller commits."""
+    """Write down that a person answered on the post; what waits to be posted there by itself is not posted any more.
+
+    Raises Invalid, NotFound, and Conflict also while an answer is on its way. Writes; caller commits.
+    """
     said = words.strip()[:2000]
     if not any(letter.isalnum() for letter in said):
         raise Invalid(N_("Write down what was answered on the post."), field="words")
     row = _locked(session, mention_id)
     if row.state not in ("case", "joined"):
         raise Conflict(N_("Only a mention that has a case and no answer yet can be answered by hand."))
+    if row.next_at is not None and row.next_at > at:
+        raise Conflict(N_("An answer is being posted at this moment; look again in a few minutes."))
+    _keep_back(session, row.post_id, at=at)
     row.state, row.reply, row.replied_at, row.comment_id = "replied", said, at, "by hand"
     row.failure = row.next_at = None
     note(session, row.id, "replied", at=at, words=said, by_hand=True)
     session.flush()
+
+
+def _keep_back(session: Session, post_id: str, *, at: datetime) -> None:
+    """Let what waits for a post, or failed there, count as said. Deliveries are the program's: so it does this."""
+    district = actor_of(session).district
+    left = (Delivery.channel == "weibo", Delivery.recipient == recipient("weibo", post_id), Delivery.state != "sent")
+    done = {"state": "sent", "sent_at": at, "receipt": "by hand", "reason": None, "leased_until": None}
+    with acting_as(session, system(district, "weibo")):
+        session.execute(update(Delivery).where(Delivery.district_code == district, *left).values(done))
 
 
 def author(session: Session, mention_id: uuid.UUID, *, reason: str, at: datetime) -> str:

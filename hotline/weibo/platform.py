@@ -36,10 +36,14 @@ _HOUR: Final = timedelta(hours=1)
 #: A post's id holds the second it was made in: high bits, from this second of Unix time on.
 _EPOCH_S, _SECOND_BITS = 515_483_463, 22
 _ID = re.compile(r"[1-9][0-9]{0,18}")
+#: Ids are counted in 63 bits; a larger number is none, and no cursor could hold it.
+_IDS_END: Final = 2**63
 #: Control characters; a lone surrogate cannot come out of JSON that was decoded.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MOMENT = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d) (\d{4})")
+#: Years that a post can be of; others are a slip, and the edge of the calendar cannot be reckoned from.
+YEARS: Final = range(2000, 2101)
 #: Longest text that is kept of a post.
 LONGEST: Final = 10_000
 
@@ -167,6 +171,8 @@ def moment(written: object) -> datetime | None:
         here = datetime(int(found[9]), month, int(found[2]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
+    if here.year not in YEARS:
+        return None
     ahead = timedelta(hours=int(found[7]), minutes=int(found[8]))
     return here - ahead if found[6] == "+" else here + ahead
 
@@ -218,7 +224,7 @@ def _id(raw: Mapping[str, Any]) -> str:
     for name in ("idstr", "id", "mid"):
         written = raw.get(name)
         if isinstance(written, str | int) and not isinstance(written, bool) and _ID.fullmatch(str(written)):
-            return str(written)
+            return str(written) if int(written) < _IDS_END else ""
     return ""
 
 
@@ -369,14 +375,15 @@ def _refuse(found: Mapping[str, Any], answer: httpx.Response) -> None:
     """Raise what an error of the platform means."""
     try:
         code = int(found.get("error_code", 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         code = 0
     said = f"{code} {plain(found.get('error'), 160)}".strip()
     if code in _TOKEN or answer.status_code == 401:
         raise Halted(kind="token", said=said)
     if code in _RATE or answer.status_code == 429:
         wait = answer.headers.get("Retry-After", "")
-        raise Halted(kind="rate", said=said, wait=timedelta(seconds=min(int(wait), 3600)) if wait.isdecimal() else None)
+        seconds = min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None
+        raise Halted(kind="rate", said=said, wait=timedelta(seconds=seconds) if seconds is not None else None)
     if code in _GONE:
         raise Gone
     if code in _SAME:
