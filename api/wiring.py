@@ -42,6 +42,7 @@ from hotline.outward.quiet import Quiet
 from hotline.outward.router import Router
 from hotline.outward.sink import Sink
 from hotline.outward.sms import HttpSms, SmsSettings
+from hotline.telephone.callbacks import Rules
 from hotline.twins import TwinIndex
 from hotline.weibo.answers import WeiboReply
 from hotline.weibo.platform import Client as WeiboClient
@@ -242,7 +243,9 @@ def weibo_platform() -> WeiboClient | None:
 def adapters() -> Mapping[str, Adapter]:
     """Return the ways out that this installation has, by channel; raises Invalid for settings that cannot be used."""
     told = settings()
-    made: dict[str, Adapter] = {"callback": CallBackTask(clock=now)}
+    made: dict[str, Adapter] = {
+        "callback": CallBackTask(clock=now, rules=lambda code: Rules.of(rulebook(code).settings))
+    }
     if told.sink:
         made |= {name: Sink(name, sink_folder(), clock=now) for name in CHANNELS if name not in made}
         # The ledger of mentions is told all the same.

@@ -17,14 +17,22 @@ class CallBackTask:
 
     name = "callback"
 
-    def __init__(self, *, clock: Callable[[], datetime], bind: Engine | None = None) -> None:
-        """clock: aware."""
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime],
+        rules: Callable[[str], callbacks.Rules] = lambda _: callbacks.Rules(),
+        bind: Engine | None = None,
+    ) -> None:
+        """clock: aware. rules: of a district, at which hours people are rung up."""
         self._clock = clock
+        self._rules = rules
         self._bind = bind
 
     def send(self, message: Outgoing) -> Sent:
         """Ask for a call; the same key asks once. Raises Refused."""
         district = str(message.extra["district"])
+        rules = self._rules(district)
         try:
             with transaction(system(district, "outward"), bind=self._bind) as session:
                 made = callbacks.add(
@@ -34,6 +42,7 @@ class CallBackTask:
                     words=message.text,
                     at=self._clock(),
                     case_id=message.extra.get("case_id"),
+                    rules=rules,
                 )
         except Invalid as error:
             raise Refused("no telephone number") from error

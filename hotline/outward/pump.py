@@ -150,6 +150,9 @@ class Pump:
             return self._later(district, one, later)
         except WanggeError as error:
             return self._later(district, one, Later(f"{type(error).__name__}: {error}"))
+        except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            # What one message does to its adapter stops nobody behind it. The kind alone: words may name an address.
+            return self._later(district, one, Later(f"unforeseen: {type(error).__name__}"))
         self._strikes[one.channel] = 0
         self._settle(district, one, state="sent", sent_at=self._clock(), receipt=sent.receipt[:100])
         return Done(sent=1)

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from core.actor import system
 from core.crypto import seal, unseal
 from core.db import actor_of, transaction
-from core.errors import Invalid, WanggeError
+from core.errors import Invalid, Unavailable, WanggeError
 from core.ids import new_id
 from dispatch.appointments import Appointment, ServiceWindow
 from dispatch.calendar import china_time
@@ -95,7 +96,9 @@ class Router:
                     try:
                         with session.begin_nested():
                             routing.write(message)
-                    except (WanggeError, ValueError, KeyError) as error:
+                    except Unavailable:
+                        raise
+                    except (WanggeError, ValueError, TypeError, LookupError, AttributeError, DataError) as error:
                         # One message that cannot be read stops no other one.
                         failures[message.id] = f"{type(error).__name__}: {error}"[:300]
         return failures
