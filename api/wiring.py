@@ -23,6 +23,7 @@ from core.actor import system
 from core.db import snapshot
 from core.errors import Invalid, Unavailable
 from core.settings import settings
+from dispatch.calendar import china_time
 from dispatch.outbox import Notifier
 from dispatch.rulebook import Rulebook, read_rulebook, revision
 from grid.locator import load_locator
@@ -138,7 +139,8 @@ def _make_rulebook(code: str) -> tuple[int, Rulebook]:
 def _make_intake(code: str) -> tuple[int, Intake]:
     with snapshot(system(code, "wiring")) as session:
         book = read_rulebook(session, code)
-        gazetteer = load_gazetteer(session, code, outside=book.settings.get("outside", ()), day=now().date())
+        today = china_time(now()).date()
+        gazetteer = load_gazetteer(session, code, outside=book.settings.get("outside", ()), day=today)
         cells = load_locator(session, code)
         towns = {
             town: shapely.from_wkb(bytes(shape))

@@ -13,6 +13,7 @@ from typing import Final
 from geoalchemy2 import WKBElement
 from geoalchemy2.shape import from_shape
 from sqlalchemy import CheckConstraint, Index, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.actor import Actor, Role, system
@@ -20,6 +21,7 @@ from core.datums import Datum, point
 from core.db import Base, acting_as
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
+from dispatch.calendar import china_time
 from dispatch.words import N_
 from grid.models import Instant, Place, geometry
 from hotline.geocode.writing import normalise
@@ -105,7 +107,7 @@ def propose(
 ) -> uuid.UUID:
     """Propose a name for a place of the register or for a point in EPSG:4490; return its id. Writes; caller commits.
 
-    at: aware; its day is the first on which the name holds, where `valid_from` does not say otherwise.
+    at: aware; its day in China is the first on which the name holds, where `valid_from` does not say otherwise.
     Raises Forbidden for other roles, Invalid for a name or a time that cannot be, NotFound for an unknown place, and
     Conflict where the same name already waits.
     """
@@ -114,7 +116,7 @@ def propose(
     plain = normalise(said)
     if not _SHORTEST <= len(plain) <= _LONGEST or plain.isdigit():
         raise Invalid(N_("A name has {least} to {most} letters."), least=_SHORTEST, most=_LONGEST, field="name")
-    begins = valid_from or at.date()
+    begins = valid_from or china_time(at).date()
     if valid_to is not None and valid_to < begins:
         raise Invalid(N_("A name cannot end before it begins."), field="valid_to")
     if place_key is not None:
@@ -141,8 +143,12 @@ def propose(
         proposed_by=who,
         proposed_at=at,
     )
-    session.add(made)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(made)
+    except IntegrityError as error:
+        # Somebody proposed it at this very moment.
+        raise Conflict(N_("This name waits for a second person already."), field="name") from error
     return made.id
 
 
