@@ -276,6 +276,8 @@ def used(session: Session, case_id: uuid.UUID) -> list[tuple[int, int, str]]:
 
 def take_examples(session: Session, book: Rulebook, *, at: datetime) -> int:
     """Write the shipped examples where the district has no article yet, and return how many. Writes; caller commits."""
+    # Two who press at once write them once: the lock goes with the transaction.
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('article:' || :d))"), {"d": book.district})
     if session.scalar(select(Article.no).where(Article.district_code == book.district).limit(1)):
         return 0
     rows: list[Mapping[str, Any]] = yaml.safe_load(_EXAMPLES.read_text(encoding="utf-8"))
