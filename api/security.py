@@ -37,6 +37,8 @@ _VISIT = re.compile(r"[0-9A-Za-z_\-]{22}")
 #: Control characters that no typed text contains, the replacement for broken UTF-8, and halves of surrogate pairs.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff\ufffe\uffff]")
 
+#: Kinds of answers that no cache keeps unless they say so themselves.
+_PRIVATE = (b"text/html", b"text/csv", b"application/json", b"application/problem+json", b"application/pdf")
 #: No inline script, no inline style, no evaluation, no foreign host. Pictures may be drawn in the page (data:, blob:).
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
@@ -182,10 +184,10 @@ class Gate:
                 if settings().secure_cookies:
                     headers.append((b"strict-transport-security", b"max-age=31536000"))
                 kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+                if kind.startswith(_PRIVATE) and b"cache-control" not in names:
+                    # Pages and tables carry tokens and cases: no shared computer's cache may keep them.
+                    headers.append((b"cache-control", b"no-store"))
                 if kind.startswith(b"text/html"):
-                    if b"cache-control" not in names:
-                        # Pages carry tokens and cases: no shared computer's cache may keep them.
-                        headers.append((b"cache-control", b"no-store"))
                     sets = any(VISIT_COOKIE.encode() in v for n, v in headers if n.lower() == b"set-cookie")
                     if fresh and not sets:
                         cookies.append(cookie(VISIT_COOKIE, visit))

@@ -279,3 +279,20 @@ def _send_to(number: str, unit: str) -> None:
 
 def _sees(browser: TestClient, number: str) -> bool:
     return browser.get(f"/api/v1/cases/{number}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("login", "path"),
+    [
+        ("supervisor", "/weibo/ledger.csv"),
+        ("supervisor", "/supervise/late.csv"),
+        ("supervisor", "/import/model.csv"),
+        ("operator", "/api/v1/cases"),
+    ],
+)
+def test_no_cache_of_a_shared_computer_keeps_what_only_staff_may_read(
+    signed_in: Callable[[str], TestClient], login: str, path: str
+) -> None:
+    answer = signed_in(login).get(path)
+    assert answer.status_code == 200, answer.text[:200]
+    assert "no-store" in answer.headers["cache-control"]
