@@ -27,6 +27,7 @@ _LONGEST = 2_000_000
 _REPAIR = timedelta(hours=1)
 _LONGEST_WAIT_S = 6 * 3600
 _ID = re.compile(r"[0-9A-Za-z_.:\-#/]{1,100}")
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd\ud800-\udfff\ufffe\uffff]")
 _HOME = ("127.0.0.1", "localhost", "::1")
 
 
@@ -104,7 +105,7 @@ class Client:
         if status not in ("open", "closed"):
             raise Later("the answer has no status of the standard")
         notes = told.get("status_notes")
-        return Seen(status == "closed", notes.strip()[:2000] if isinstance(notes, str) else "")
+        return Seen(status == "closed", _plain(notes)[:2000] if isinstance(notes, str) else "")
 
     def find(self, mark: str, *, since: datetime) -> str:
         """Return the number of the newest request since then whose words hold a mark; empty for none."""
@@ -161,6 +162,11 @@ def _id(value: object) -> str:
     return plain if _ID.fullmatch(plain) else ""
 
 
+def _plain(words: str) -> str:
+    """Return words of theirs without what no table keeps and nobody sees."""
+    return _UNSEEN.sub("", words).strip()
+
+
 def _failure(status: int, wait: str, body: bytes) -> Refused | Later:
     if status == 429 or status >= 500:
         seconds = min(int(wait), _LONGEST_WAIT_S) if wait.isascii() and wait.isdigit() and len(wait) < 9 else None
@@ -175,7 +181,7 @@ def _failure(status: int, wait: str, body: bytes) -> Refused | Later:
 def _said(body: bytes) -> str:
     try:
         told = orjson.loads(body)
-        return str(told[0]["description"])[:200]
+        return _plain(str(told[0]["description"]))[:200]
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
         return ""
 
