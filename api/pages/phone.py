@@ -63,8 +63,9 @@ def wrap_of(district: str) -> timedelta:
     What cannot be read means the default: a slip in the settings stops no call.
     """
     told = wiring.rulebook(district).settings.get("wrap_s")
-    sound = isinstance(told, int) and not isinstance(told, bool) and 0 < told <= seats.MOST_WRAP.total_seconds()
-    return timedelta(seconds=told) if sound else seats.WRAP
+    if isinstance(told, int) and 0 < told <= seats.MOST_WRAP.total_seconds():
+        return timedelta(seconds=told)
+    return seats.WRAP
 
 
 # ---- the bar of every desk page

@@ -1,11 +1,13 @@
 """Other names of places: a second person decides, the gazetteer has them for their time, nobody else may."""
 
+import threading
 import uuid
 from datetime import UTC, date, datetime
 
 import pytest
 
 from core.actor import Actor, Role, system
+from core.db import transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.rulebook import revision
 from hotline import aliases
@@ -112,3 +114,31 @@ def test_another_district_sees_no_names(district, as_actor):
     stranger = Actor(id=uuid.uuid4(), name="试验", role=Role.OPERATOR, district="999999")
     with pytest.raises(NotFound):
         aliases.confirm(as_actor(stranger), one, actor=stranger, at=AT)
+
+
+def test_the_first_day_of_a_name_is_chinas(district, as_actor):
+    session = as_actor(person())
+    one = proposed(session, at=datetime(2027, 2, 28, 17, 0, tzinfo=UTC))
+    assert session.get_one(aliases.Alias, (tiny.DISTRICT, one)).valid_from == date(2027, 3, 1)
+
+
+def test_two_who_propose_the_same_name_at_once_are_told_so(district):
+    came = []
+
+    def second():
+        try:
+            with transaction(person()) as session:
+                proposed(session, "老酒坊")
+        except Conflict as error:
+            came.append(error.field)
+
+    with transaction(person()) as session:
+        one = proposed(session, "老酒坊")
+        other = threading.Thread(target=second)
+        other.start()
+        # The other one waits at the index until this one is committed.
+        other.join(0.5)
+    other.join(20)
+    with transaction(person()) as session:
+        aliases.reject(session, one, actor=person(), at=AT, reason="试验")
+    assert came == ["name"]

@@ -1,7 +1,7 @@
 """One message that nobody foresaw stops no other one: in the pump, in the router, and at the secret that is missing."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -89,12 +89,15 @@ def _kept() -> Mapping[uuid.UUID, Delivery]:
         return found
 
 
+def _standing(at: datetime) -> Callable[[], datetime]:
+    return lambda: at
+
+
 def test_a_message_that_its_adapter_trips_over_stops_none_behind_it_and_is_given_up_at_last() -> None:
     odd, well = _put("odd@example.cn"), _put("clerk@example.cn")
-    adapter, at = Breaks(), AT
-    for _ in range(MAX_TRIES):
-        Pump({"mail": adapter}, clock=lambda now=at: now).run(tiny.DISTRICT)
-        at += timedelta(hours=5)
+    adapter = Breaks()
+    for no in range(MAX_TRIES):
+        Pump({"mail": adapter}, clock=_standing(AT + timedelta(hours=5 * no))).run(tiny.DISTRICT)
     assert adapter.got == ["clerk@example.cn"]
     kept = _kept()
     assert (kept[well].state, kept[odd].state) == ("sent", "dead")

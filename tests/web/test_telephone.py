@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from api.feed import Feed, feed
+from api.pages import phone as phone_page
 from core.actor import system
 from core.db import snapshot, transaction
 from core.settings import settings
@@ -42,6 +44,12 @@ def _keys(district: tiny.Tiny) -> Iterator[None]:
     yield
     patch.undo()
     settings.cache_clear()
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(30, 30), ("90s", 90), (0, 90), (10**9, 90), ([1], 90), (None, 90)])
+def test_a_slip_in_the_settings_stops_no_call(told: object, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phone_page.wiring, "rulebook", lambda _: SimpleNamespace(settings={"wrap_s": told}))
+    assert phone_page.wrap_of(tiny.DISTRICT) == timedelta(seconds=seconds)
 
 
 @pytest.fixture(autouse=True)
