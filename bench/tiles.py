@@ -11,7 +11,6 @@ import http.client
 import math
 import os
 import random
-import shutil
 import socket
 import statistics
 import subprocess
@@ -20,13 +19,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import quote
 
 import orjson
 import psycopg
 from sqlalchemy import make_url
 
+from bench.environments import environment
 from bench.rows import Row
 from core.actor import system
 from core.db import make_engine, transaction
@@ -228,7 +227,7 @@ def _servers(owner: str, app: str) -> Iterator[tuple[str, str, str, str]]:
         for python, code, argument, env in (
             (sys.executable, _OURS, "forgetful", ours),
             (sys.executable, _OURS, "keeping", ours),
-            (str(_tipg() / "bin" / "python"), _TIPG, "", theirs),
+            (str(environment("bench-tipg", "tipg", "uvicorn") / "bin" / "python"), _TIPG, "", theirs),
         ):
             port = _free_port()
             # Popen with a list and our own interpreters.
@@ -260,22 +259,6 @@ def _tipg_url(owner: str) -> str:
     url = make_url(owner)
     host = str(url.query.get("host") or url.host or "localhost")
     return f"postgresql://{url.username}@{quote(host, safe='')}/{url.database}"
-
-
-def _tipg() -> Path:
-    """Return a virtual environment with tipg, made at the first call."""
-    home = settings().var / "bench-tipg"
-    if not (home / "ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        if uv := shutil.which("uv"):
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
-            install = [uv, "pip", "install", "--quiet", "--python", str(home / "bin" / "python")]
-        else:
-            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-            install = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, "tipg", "uvicorn"], check=True)
-        (home / "ready").touch()
-    return home
 
 
 def _free_port() -> int:
