@@ -143,6 +143,7 @@ ACTIONS: Mapping[str, str] = _Words(
         "return": N_("Returned by the unit"),
         "sign": N_("Signed for by the unit"),
         "reply": N_("Answered"),
+        "answer_now": N_("Answered on the spot"),
         "check": N_("Checked on site"),
         "callback": N_("Called back"),
         "close": N_("Closed"),
@@ -210,6 +211,7 @@ PLAIN: Mapping[str, str] = {
     "merge": N_("Others have reported the same; it is handled together, and you get your own answer."),
     "unmerge": N_("It is handled by itself again."),
     "answer_merged": N_("It was answered."),
+    "answer_now": N_("It was answered at once."),
 }
 #: What a share of a unit is, and where it stands.
 SHARES: Mapping[str, str] = {"lead": N_("Lead unit"), "assist": N_("Assisting"), "parallel": N_("Parallel approval")}

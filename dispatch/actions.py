@@ -132,8 +132,11 @@ class Change:
         """Return the payloads of a topic: one, or for those about shares one for each unit, named as `share`."""
         if topic == "share.assigned":
             return [self.told() | {"share": unit} for unit in self.added]
-        share = {"share": self.share.unit_code} if topic.startswith("share.") and self.share else {}
-        return [self.told() | share]
+        more: dict[str, Any] = {"share": self.share.unit_code} if topic.startswith("share.") and self.share else {}
+        if topic == "citizen.reply" and self.fields.get("contacted") == "yes" and not self.look.shares:
+            # The desk itself told the caller on the line: nobody has to ring about it again.
+            more = {"heard": True}
+        return [self.told() | more]
 
     def note(self, name: str, old: Any, new: Any) -> None:
         """Keep an old and a new value for the log."""
@@ -363,6 +366,7 @@ HANDLERS: Mapping[str, Callable[[Change], None]] = {
     "redispatch": lambda change: assign_to(change, change.fields["unit"], again=True),
     "return": _return,
     "reply": _reply,
+    "answer_now": _reply,
     "settle": _reply,
     "callback": _rated,
     "rework": _rated,

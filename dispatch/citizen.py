@@ -46,6 +46,7 @@ TOLD: Mapping[str, tuple[str, ...]] = {
     "overdue": ("clock", "rung"),
     "reply": (),
     "answer_merged": (),
+    "answer_now": (),
     "check": ("checked",),
     "callback": ("satisfaction", "note"),
     "rework": ("satisfaction", "reason"),
@@ -91,7 +92,7 @@ TOLD: Mapping[str, tuple[str, ...]] = {
 _OWN_WORDS = frozenset({"callback", "rework", "rate", "withdraw"})
 _WORDS = ("reason", "note", "unclear")
 #: Steps that carry an answer to the person.
-_ANSWERS = frozenset({"reply", "answer_merged", "reply_at_once"})
+_ANSWERS = frozenset({"reply", "answer_merged", "answer_now", "reply_at_once"})
 #: Level of a deadline at which it has run out.
 _OVERDUE = 3
 

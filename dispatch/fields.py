@@ -187,6 +187,9 @@ FIELDS: Mapping[str, Field] = _named(
         Field("ruling", "long", N_("Decision"), most=1000),
         Field("answer", "long", N_("Answer to the citizen")),
         Field(
+            "source", "text", N_("Answered from"), most=SHORT, help=N_("Article or rule, with its number and version.")
+        ),
+        Field(
             "truth",
             "choice",
             N_("Was it true?"),

@@ -28,6 +28,8 @@ from dispatch.rulebook import Rulebook
 ACTIVE = ("sent", "signed", "replied")
 #: Actions on the share of a unit that they name.
 NAMED_SHARE = ("withdraw_unit", "replace_unit", "share_rework")
+#: Kinds of matter that words alone can settle; for the others somebody has to go and do something.
+WORDS_DO = ("enquiry", "suggestion", "praise")
 #: How often, where the district says nothing: returns of one case, extensions of one case. *Default*.
 CAPS = {"return": 2, "extend_grant": 1}
 #: Levels of handling 四级: kind of unit → the kind above it.
@@ -250,6 +252,11 @@ def _no_children(look: Look) -> None:
         raise Conflict("Other cases were merged into this one; undo those merges first.")
 
 
+def _words_do(look: Look) -> None:
+    if look.case.kind not in WORDS_DO:
+        raise Conflict("Only an enquiry, a suggestion or praise is answered on the spot; this needs a unit.")
+
+
 def _higher_level(look: Look) -> None:
     if above(look.book, look.case.unit_code, look.case.town_code) is None:
         raise Conflict("There is no level above this unit that a matter passes to.")
@@ -341,6 +348,7 @@ GUARDS: dict[str, Guard] = {
     "supervision_answered": _supervision_in("answered"),
     "joined": _joined,
     "no_children": _no_children,
+    "words_do": _words_do,
     "higher_level": _higher_level,
     "no_unit": _no_unit,
     "no_check_asked": _no_check_asked,

@@ -207,6 +207,8 @@ def processes() -> Mapping[tuple[str, int], Process]:
         if path.name in _NO_PROCESS:
             continue
         for process in read_processes(path):
+            if (process.name, process.version) in found:
+                raise Invalid("{file} holds a version that another file holds already.", file=path.name)
             found[process.name, process.version] = process
     return found
 

@@ -288,7 +288,7 @@ class Sheet:
     @property
     def closing(self) -> Mapping[str, Any]:
         """The closing form of the last reply: true, within duty, contacted, solved; empty before there is one."""
-        last = next((e for e in reversed(self.entries) if e.action in ("reply", "answer_merged")), None)
+        last = next((e for e in reversed(self.entries) if e.action in ("reply", "answer_merged", "answer_now")), None)
         return {name: last.data[name] for name in CLOSING if name in last.data} if last else {}
 
     @property

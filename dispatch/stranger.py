@@ -11,7 +11,7 @@ from collections.abc import Mapping
 _OPEN = frozenset(
     {"receive", "dispatch", "redispatch", "rise", "arbitrate", "sign", "reply", "callback", "rework", "close", "refuse"}
     | {"hand_over", "withdraw", "reopen", "rate", "extend_grant", "pause_grant", "resume", "park_grant", "park_on"}
-    | {"take_up", "merge", "unmerge", "answer_merged"}
+    | {"take_up", "merge", "unmerge", "answer_merged", "answer_now"}
 )
 #: Processes that are the private affair of who applies.
 _PRIVATE = frozenset(("service_item", "information"))

@@ -102,6 +102,7 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "overdue": (N_("A limit ran out"), N_("A limit ran out ({clock}); {rung} was told")),
     "reply": (N_("It was answered"), ""),
     "answer_merged": (N_("It was answered"), ""),
+    "answer_now": (N_("It was answered at once"), ""),
     "check": (N_("Somebody looked at the place"), N_("Somebody looked at the place: {checked}")),
     "callback": (N_("You were asked"), N_("You were asked: {satisfaction}")),
     "rework": (N_("Not solved: it is done again"), ""),

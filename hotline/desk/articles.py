@@ -25,6 +25,7 @@ from core.db import actor_of
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch import cases
 from dispatch.calendar import china_time
+from dispatch.fields import LONG
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import facts
 from hotline.desk.models import Article, ArticleUse
@@ -243,21 +244,28 @@ def write(session: Session, book: Rulebook, written: Written, *, no: int = 0, se
 def close_from(
     session: Session, book: Rulebook, case_id: uuid.UUID, no: int, number: int, *, version_of_case: int, at: datetime
 ) -> None:
-    """Write down that a caller was answered from a version of an article, and close the case where its process can.
+    """Write down that a caller was answered from a version of an article, and close the case where words settle it.
 
-    The log says which article and version. Raises as `cases.act`. Writes; caller commits.
+    What needs a unit stays open, and the log says what the caller was told. Article and version stand in the log either
+    way. Raises as `cases.act`. Writes; caller commits.
     """
     told = version(session, no, number)
     row = {"district_code": book.district, "case_id": case_id, "no": no, "version": number}
     row |= {"actor_name": actor_of(session).name, "at": at}
     session.execute(upsert(ArticleUse).values(row).on_conflict_do_nothing())
-    source = f"{told.title}（知识库第{no}条第{number}版）"
+    source = source_of(told)
     offered = {step.action for step in cases.offered(session, book, case_id, at=at)}
     if "answer_now" in offered:
-        fields = {"answer": f"{told.body}\n\n{source}"[:5000]}
+        # On the line: who reported it by telephone has heard it from whoever writes this down.
+        fields = {"answer": told.body[:LONG], "source": source, "contacted": "yes"}
         cases.act(session, book, case_id, "answer_now", expected_version=version_of_case, at=at, fields=fields)
         return
     cases.act(session, book, case_id, "note", expected_version=version_of_case, at=at, fields={"note": source})
+
+
+def source_of(article: Found) -> str:
+    """Return how the log names a version of an article."""
+    return f"{article.title}（知识库第{article.no}条第{article.version}版）"
 
 
 def used(session: Session, case_id: uuid.UUID) -> list[tuple[int, int, str]]:

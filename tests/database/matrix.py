@@ -228,6 +228,7 @@ KIND: Mapping[str, Callable[[Cell, Actor], None]] = {
     "supervision_issued": lambda cell, actor: _order(cell, "issued"),
     "supervision_answered": lambda cell, actor: _order(cell, "answered"),
     "no_unit": _set(unit_code=None),
+    "words_do": _set(kind="enquiry"),
 }
 
 
@@ -271,6 +272,7 @@ HOSTILE: Mapping[str, Callable[[Cell, Actor], None]] = {
     "supervision_answered": _nothing,
     "joined": _missing_share,
     "no_children": _follower,
+    "words_do": _nothing,
     "higher_level": _nothing,
     "no_unit": _nothing,
     "no_check_asked": _nothing,

@@ -185,6 +185,8 @@ BY_HAND = {
     },
 }
 
+BY_HAND["complaint", 3] = BY_HAND["complaint", 2] | {"answer_now": ("O", "received")}
+
 
 @pytest.mark.parametrize("key", BY_HAND, ids=str)
 def test_newest_tables_allow_exactly_what_was_written_by_hand(key):
@@ -460,6 +462,7 @@ FROZEN: dict[tuple[str, int], str] = {
     ("assignment", 1): "c25ed069c097b503f604a063f2b1501bc0b226f99efee7ab5897dda3253653b0",
     ("complaint", 1): "ff9feaa62717ea13a9cf80cca0bf16fa063ea92a27f2105158dcfb9cbd8ee6f7",
     ("complaint", 2): "d39a269f2402eb75cad968e2debf464891874d28ff63249684bc43a46d263b8b",
+    ("complaint", 3): "7dd2c2d06e7e559ae9f75477be509a40bbb95de168457477d14bed5b7af78dfb",
     ("information", 1): "22af15e0b263f4e128e34a896e999728c2e4b6ad8bea93f8249599855f900b36",
     ("patrol", 1): "19744465e6893c3445275a2f46baae03d701795aa475e0a31ef2a5ee7f1eb9dc",
     ("service_item", 1): "b5b3fd952c3783b3717159ad9c6cf74c556626eab210a4036d03800c0f88c9c6",
@@ -503,6 +506,15 @@ def test_versions_stand_side_by_side_and_must_rise():
     ):
         with pytest.raises(Invalid, match="versions that rise"):
             parse_processes(wrong, file="complaint.yaml")
+
+
+def test_answering_on_the_spot_is_all_that_the_third_version_adds():
+    second, third = process("complaint", 2), process("complaint", 3)
+    assert [step for step in third.steps if step not in second.steps] == [third.step_for("answer_now", "received")]
+    assert [step for step in third.steps if step in second.steps] == list(second.steps)
+    assert (third.states, third.clocks, third.forms) == (second.states, second.clocks, second.forms)
+    assert third.step_for("answer_now", "received").guards == ("words_do", "no_children")
+    assert {(role, "answer_now") for role in (Role.UNIT, Role.CITIZEN, Role.SYSTEM)} <= set(third.never)
 
 
 def test_every_shipped_table_is_sound():
