@@ -79,29 +79,67 @@ def texts(book: Rulebook, sheet: Sheet, field: str, *, unit: str, at: datetime) 
     if field not in FIELDS:
         return ()
     case = sheet.case
-    found = [row for row in _rows(book) if field in row.get("for", ()) and _fits(row, sheet)]
+    reworked = any(entry.action == "rework" for entry in sheet.entries)
+    about = _About(case.kind, case.state, case.category_code or "", reworked=reworked)
+    return _filled(book, field, about, _known(book, sheet, unit, LANGUAGE.get(), at))
+
+
+def for_call(book: Rulebook, *, kind: str, category: str, place: str, unit: str, at: datetime) -> tuple[Text, ...]:
+    """Return the texts for an answer to a caller whose case is not opened yet, in the reader's language.
+
+    kind, category (a code, or empty), place and unit (a name): as understood so far. The number is not known: its place
+    is kept as `{number}`, which `numbered` fills in.
+    """
+    language = LANGUAGE.get()
+    words = book.category_path(category)
+    known = {
+        "place": place,
+        "category": words[-1] if words else "",
+        "unit": unit,
+        "date": date_words(at, language),
+        "received": date_words(at, language),
+        "number": "{number}",
+    }
+    return _filled(book, "answer", _About(kind, "received", category, reworked=False), known)
+
+
+def numbered(text: str, number: str) -> str:
+    """Return an answer with the number of the case where a text left a place for it."""
+    return text.replace("{number}", number)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What decides which texts are offered."""
+
+    kind: str
+    state: str
+    #: Code, or empty.
+    category: str
+    reworked: bool
+
+
+def _filled(book: Rulebook, field: str, about: _About, known: Mapping[str, str]) -> tuple[Text, ...]:
+    found = [row for row in _rows(book) if field in row.get("for", ()) and _fits(row, about)]
     # A text for the very category stands before those for all.
     found.sort(key=lambda row: -max((len(c) for c in row.get("categories", ())), default=0))
     language = LANGUAGE.get()
-    known = _known(book, sheet, unit, language, at)
     made = []
     for row in found[:_MOST]:
         words = str(row.get(language) or row.get("zh") or "")
         title = row.get("title") or {}
         filled = _NAMED.sub(lambda m: known.get(m[1]) or _MISSING[language].get(m[1], m[0]), words)
-        made.append(Text(str(title.get(language) or title.get("zh") or row.get("id") or case.number), filled))
+        made.append(Text(str(title.get(language) or title.get("zh") or row.get("id") or known["number"]), filled))
     return tuple(made)
 
 
-def _fits(row: Mapping[str, Any], sheet: Sheet) -> bool:
-    case = sheet.case
+def _fits(row: Mapping[str, Any], about: _About) -> bool:
     kinds, states, categories = row.get("kinds"), row.get("states"), row.get("categories")
-    reworked = any(entry.action == "rework" for entry in sheet.entries)
     return (
-        (not kinds or case.kind in kinds)
-        and (not states or case.state in states)
-        and (not categories or any((case.category_code or "").startswith(str(c)) for c in categories))
-        and (not row.get("reworked") or reworked)
+        (not kinds or about.kind in kinds)
+        and (not states or about.state in states)
+        and (not categories or any(about.category.startswith(str(c)) for c in categories))
+        and (not row.get("reworked") or about.reworked)
     )
 
 

@@ -12,21 +12,22 @@ from typing import Final
 
 from geoalchemy2 import WKBElement
 from geoalchemy2.shape import from_shape
-from sqlalchemy import CheckConstraint, Index, select, text
+from sqlalchemy import CheckConstraint, Index, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.actor import Actor, Role, system
 from core.datums import Datum, point
-from core.db import Base, acting_as
+from core.db import Base, acting_as, actor_of
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch.calendar import china_time
 from dispatch.words import N_
 from grid.models import Instant, Place, geometry
+from grid.whereabouts import whereabouts
 from hotline.geocode.writing import normalise
 
-__all__ = ["Alias", "Waiting", "confirm", "propose", "reject", "waiting"]
+__all__ = ["Alias", "Decided", "Waiting", "checked", "confirm", "count", "decided", "propose", "reject", "waiting"]
 
 #: Who may propose and decide.
 ROLES: Final = (Role.OPERATOR, Role.SUPERVISOR)
@@ -92,6 +93,30 @@ class Waiting:
     proposed_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A name that was confirmed or rejected."""
+
+    name: str
+    #: The register's name of the place; empty for a bare point.
+    place: str
+    #: confirmed or rejected.
+    state: str
+    valid_from: date
+    valid_to: date | None
+    reason: str
+    decided_at: datetime
+
+
+def checked(name: str) -> str:
+    """Return a name as it may be proposed, without the blanks around it; raises Invalid."""
+    said = name.strip()
+    plain = normalise(said)
+    if not _SHORTEST <= len(plain) <= _LONGEST or plain.isdigit():
+        raise Invalid(N_("A name has {least} to {most} letters."), least=_SHORTEST, most=_LONGEST, field="name")
+    return said
+
+
 def propose(
     session: Session,
     name: str,
@@ -112,10 +137,7 @@ def propose(
     Conflict where the same name already waits.
     """
     who = _person(actor)
-    said = name.strip()
-    plain = normalise(said)
-    if not _SHORTEST <= len(plain) <= _LONGEST or plain.isdigit():
-        raise Invalid(N_("A name has {least} to {most} letters."), least=_SHORTEST, most=_LONGEST, field="name")
+    said = checked(name)
     begins = valid_from or china_time(at).date()
     if valid_to is not None and valid_to < begins:
         raise Invalid(N_("A name cannot end before it begins."), field="valid_to")
@@ -124,7 +146,10 @@ def propose(
         if spot is None:
             raise NotFound(N_("The register has no such place."), field="place_key")
     elif lng is not None and lat is not None:
-        spot = from_shape(point(lng, lat, Datum.CGCS2000, field="lng"), srid=4490)
+        there = point(lng, lat, Datum.CGCS2000, field="lng")
+        if whereabouts(session, actor.district, there.x, there.y).town is None:
+            raise Invalid(N_("The point is outside the district."), field="lng")
+        spot = from_shape(there, srid=4490)
     else:
         raise Invalid(N_("Say which place the name means: a place of the register or a point."), field="place_key")
     same = select(Alias.id).where(Alias.district_code == actor.district, Alias.name == said, Alias.state == "waiting")
@@ -190,6 +215,27 @@ def waiting(session: Session, *, limit: int = 50) -> list[Waiting]:
         {"most": min(max(limit, 1), _MOST)},
     )
     return [Waiting(**row) for row in rows.mappings()]
+
+
+def count(session: Session) -> int:
+    """Return how many names of the session's district wait for a second person, at most 200. Reads."""
+    here = Alias.district_code == actor_of(session).district
+    few = select(Alias.id).where(here, Alias.state == "waiting").limit(_MOST).subquery()
+    return session.scalar(select(func.count()).select_from(few)) or 0
+
+
+def decided(session: Session, *, limit: int = 20) -> list[Decided]:
+    """Return the names that were decided about last, the newest first; at most 200. Reads."""
+    rows = session.execute(
+        text("""
+            SELECT a.name, coalesce(p.name, '') AS place, a.state, a.valid_from, a.valid_to, a.reason, a.decided_at
+            FROM alias a LEFT JOIN place p ON p.district_code = a.district_code AND p.key = a.place_key
+            WHERE a.district_code = :d AND a.state IN ('confirmed', 'rejected')
+            ORDER BY a.decided_at DESC LIMIT :most
+        """),
+        {"d": actor_of(session).district, "most": min(max(limit, 1), _MOST)},
+    )
+    return [Decided(**row) for row in rows.mappings()]
 
 
 def _person(actor: Actor) -> uuid.UUID:

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import wiring
+from api import answers, wiring
 from api.deps import Now, Read, Write, require
 from api.errors import sentence, status_of
 from api.pages import casework, deciding, go, page, phone
+from api.pages.aliases import note_called
 from api.pages.deciding import Chosen, Decided
 from api.pages.entered import Entered, Form
 from api.pages.listing import choices
@@ -28,12 +29,14 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from core.ids import new_id
 from dispatch import cases, views
 from dispatch.fields import SERVICES
+from dispatch.guards import WORDS_DO, unit_of_level
 from dispatch.numbers import access_code
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, facts
+from hotline import aliases
 from hotline.desk import articles, drafts
 from hotline.desk.scripts import scripts
-from hotline.intake import Receipt
+from hotline.intake import Receipt, Understanding
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,6 +45,8 @@ Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
 _SHORTEST: Final = 4
 #: Twins beside the form.
 _TWINS: Final = 4
+#: Two points nearer than this are one, in degrees: a form writes six digits.
+_SAME_DEG: Final = 2e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
         return page(request, "desk/understood.html", guesses=None, problem=sentence(error))
     guessed = casework.read_guesses(book, known.kept())
     path = book.category_path(known.category)
+    kind = entered.get("kind") or known.classification.kind
     return page(
         request,
         "desk/understood.html",
@@ -103,7 +109,7 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
         place=entered.get("place", "best"),
         urgency=entered.get("urgency") or known.classification.urgency,
         understood_urgency=known.classification.urgency,
-        kind=entered.get("kind") or known.classification.kind,
+        kind=kind,
         understood_kind=known.classification.kind,
         category=book.category_path(known.category),
         where=[book.areas[code].name for code in _areas(known.place) if code in book.areas],
@@ -115,8 +121,28 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
         beyond=scripts().beyond(report.text),
         services=SERVICES,
         drawn=orjson.dumps(_drawn(guessed, chosen)).decode(),
-        articles=articles.suggest(session, entered.get("kind") or known.classification.kind, report.text, at=at),
+        articles=articles.suggest(session, kind, report.text, at=at),
+        texts=_texts(book, known, kind, at=at),
+        words_do=kind in WORDS_DO,
+        called=_called(known, chosen),
     )
+
+
+def _texts(book: Rulebook, known: Understanding, kind: str, *, at: datetime) -> tuple[answers.Text, ...]:
+    """Return texts to begin an answer with, where words settle the matter: the desk itself answers."""
+    if kind not in WORDS_DO:
+        return ()
+    place, centre = known.place.name if known.place else "", book.unit_name(unit_of_level(book, "centre", ""))
+    return answers.for_call(book, kind=kind, category=known.category or "", place=place, unit=centre, at=at)
+
+
+def _called(known: Understanding, chosen: Chosen | None) -> str:
+    """Return what was said for the place that the operator confirmed, where the register calls it otherwise."""
+    for match in known.answer.matches if chosen else ():
+        same = max(abs(match.lng - chosen.lng), abs(match.lat - chosen.lat)) < _SAME_DEG if chosen else False
+        if same and match.why in ("place_similar", "road_similar"):
+            return str(match.detail.get("written") or "")
+    return ""
 
 
 def _areas(place: Any) -> tuple[str, ...]:
@@ -168,6 +194,7 @@ def take(request: Request, actor: Operator, at: Now, entered: Form) -> Response:
         known = wiring.intake().understand(report)
         with snapshot(actor) as session:
             decided = deciding.read(session, book, entered, known, at=at)
+        called = aliases.checked(entered["called"]) if entered.get("called", "").strip() else ""
         call = phone.written_call(entered.get("call", ""))
         told = phone.bound(actor, call, key=entered.get("key", "")[:64])
         if told is not None:
@@ -179,6 +206,9 @@ def take(request: Request, actor: Operator, at: Now, entered: Form) -> Response:
     except Invalid as error:
         return _form(request, actor, entered, status=status_of(error), problem=sentence(error), field=error.field or "")
     problem = _follow(book, actor, receipt, decided, chosen, at=at)
+    spot = (chosen.lng, chosen.lat) if chosen else (known.place.lng, known.place.lat) if known.place else None
+    if called and spot and not receipt.repeated:
+        problem = problem or note_called(actor, called, spot, number=receipt.number, at=at)
     _drop_draft(actor, entered.get("key", ""))
     if problem:
         again = {"key": str(new_id())}

@@ -1,4 +1,4 @@
-"""What an operator decides about a call 处置: dispatch, merge, hand over, refuse, answer from an article.
+"""What an operator decides about a call 处置: dispatch, merge, hand over, refuse, answer.
 
 Everything is read and checked before the case is opened, so that a refusal leaves nothing half done; then it is carried
 out on the new case in one transaction of the operator's own.
@@ -11,13 +11,15 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from api import answers
 from api.i18n import say
 from api.pages.listing import choices, chosen_code
 from core.actor import Actor
 from core.db import actor_of
 from core.errors import Conflict, Invalid, NotFound
 from dispatch import cases, views
-from dispatch.fields import KINDS, SERVICES, URGENCIES
+from dispatch.fields import KINDS, LONG, SERVICES, SHORT, URGENCIES
+from dispatch.guards import WORDS_DO
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import facts
 from hotline.desk import articles
@@ -30,6 +32,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "hand_over": "hand_over",
     "refuse": "refuse",
     "answer": "note",
+    "say": "answer_now",
 }
 
 
@@ -111,6 +114,8 @@ def read(
         return Decided(do, _handover(entered), corrected)
     if do == "refuse":
         return Decided(do, {"reason": _reason(entered, "refuse_reason")} | _note(entered), corrected)
+    if do == "say":
+        return Decided(do, _said(entered, corrected.get("kind") or known.classification.kind), corrected)
     no, _, version = main.partition(".")
     article = articles.version(session, _number(no), _number(version))
     if not article.holds_on(at):
@@ -133,6 +138,8 @@ def carry_out(
         version = cases.act(
             session, book, receipt.case_id, "correct", expected_version=version, at=at, fields=corrected
         ).version
+    if decided.do == "say":
+        fields["answer"] = answers.numbered(fields["answer"], receipt.number)
     if decided.article is not None:
         articles.close_from(session, book, receipt.case_id, *decided.article, version_of_case=version, at=at)
         return
@@ -175,6 +182,22 @@ def _handover(entered: Mapping[str, str]) -> dict[str, Any]:
     made = {"service": service, "reason": _reason(entered, "hand_reason")}
     taken = entered.get("taken_by", "").strip()
     return made | ({"taken_by": taken[:100]} if taken else {}) | _note(entered)
+
+
+def _said(entered: Mapping[str, str], kind: str) -> dict[str, Any]:
+    """Return the fields of an answer that the caller heard; raises Invalid for a matter that needs a unit."""
+    answer = entered.get("answer", "").strip()
+    if not answer:
+        raise Invalid("Write down what the caller was told.", field="answer")
+    if kind not in WORDS_DO:
+        raise Invalid(
+            "Only an enquiry, a suggestion or praise is answered on the spot; this needs a unit.", field="kind"
+        )
+    # The number is filled in when there is one; whatever else is open, a person has to say.
+    answers.refuse_unfilled("answer", answers.numbered(answer, ""))
+    source = entered.get("source", "").strip()
+    said = {"answer": answer[:LONG], "contacted": "yes"} | ({"source": source[:SHORT]} if source else {})
+    return said | _note(entered)
 
 
 def _reason(entered: Mapping[str, str], name: str) -> str:

@@ -21,7 +21,7 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.i18n import N_, say
-from api.pages import call, casework, go, handling, page, steps, window
+from api.pages import aliases, call, casework, go, handling, page, steps, window
 from api.pages.effects import Effect, effects
 from api.pages.entered import Form
 from api.pages.listing import Asked, asked, category_words, choices, chosen_code, end_of_day
@@ -34,10 +34,13 @@ from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, Sheet, facts, sheet
 from grid.labels import labels
 from grid.whereabouts import whereabouts
+from hotline import aliases as names_of_places
+from hotline.desk import articles
 
 router = APIRouter(include_in_schema=False)
 router.include_router(call.router)
 router.include_router(handling.router)
+router.include_router(aliases.router)
 
 Staff = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR))]
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
@@ -119,6 +122,7 @@ def desk(request: Request, session: Read, actor: Staff, at: Now, case: str = "")
         choices=choices(book),
         tabs=TABS,
         more_tabs=MORE_TABS,
+        names_waiting=names_of_places.count(session),
         **context,
     )
 
@@ -300,6 +304,7 @@ def _detail(
         "hanging": casework.parts_of(book, found, at=at),
         "assist": tried["entered"].lists.get("assist", []) if tried.get("entered") else [],
         "twins": _twins(session, guessed),
+        "answered_from": articles.used(session, case.id),
         "why": [(share, casework.why_here(book, share.why)) for share in found.shares if share.share == "lead"],
         "seen": found.entries[-1].seq if found.entries else 0,
         "map": orjson.dumps(_drawn(case, guessed)).decode(),

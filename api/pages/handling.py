@@ -1,11 +1,12 @@
-"""Who is at which case, and how many wait where, told to open desks as it changes 在办提示与实时数量.
+"""Who is at which case, who is on, and how many wait where, told to open desks as it changes 在办提示、班组与实时数量.
 
-Part of the desk, whose router includes this one. Leases are `hotline.desk.handling`; the counts are those of the tabs.
+Part of the desk, whose router includes this one. Leases are `hotline.desk.handling`, the shift is `hotline.desk.shift`;
+the counts are those of the tabs.
 """
 
 import time as clock
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, time
 from typing import Annotated, Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api import wiring
-from api.deps import Now, Write, require
+from api.deps import Now, Read, Write, require
 from api.feed import feed
 from api.pages import page
 from api.pages.entered import Form
@@ -25,7 +26,10 @@ from core.actor import Actor, Role
 from core.db import snapshot
 from core.errors import NotFound, WanggeError
 from dispatch import views
+from dispatch.calendar import CHINA, china_time
 from hotline.desk import handling
+from hotline.desk.shift import people
+from hotline.telephone import callbacks, calls, seats
 
 router = APIRouter(include_in_schema=False)
 
@@ -87,3 +91,23 @@ def _now(session: Session, actor: Actor, at: datetime) -> dict[str, Any]:
         if account != str(actor.id)
     }
     return {"counts": {tab: counts.of(tab) for tab in _TABS}, "handlers": others}
+
+
+@router.get("/desk/shift")
+def shift(request: Request, session: Read, actor: Staff, at: Now) -> Response:
+    """Show who is on, what each does and has done today, one's own line first, and what waits; scripts draw it anew."""
+    midnight = datetime.combine(china_time(at).date(), time(), CHINA)
+    waiting = calls.waiting(session, at=at)
+    part = bool(request.headers.get("hx-request"))
+    return page(
+        request,
+        "desk/shift_now.html" if part else "desk/shift.html",
+        people=people(session, since=midnight, at=at),
+        waiting=waiting,
+        longest=min((one.since for one in waiting), default=None),
+        counts=views.counts(session, at=at, soon=end_of_day(at)),
+        to_call=callbacks.count(session, at=at),
+        does=seats.DOES,
+        me=actor.name,
+        at=at,
+    )

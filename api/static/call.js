@@ -17,7 +17,7 @@
   const token = by('meta[name="csrf-token"]').content;
   let revision = Number(form.dataset.revision) || 0;
   let timer = 0, sent = false;
-  const KEPT = ["text", "phone", "name", "category", "place", "kind", "urgency", "to", "unit", "note", "call", "service", "taken_by", "hand_reason", "refuse_reason"];
+  const KEPT = ["text", "phone", "name", "category", "place", "kind", "urgency", "to", "unit", "note", "call", "service", "taken_by", "hand_reason", "refuse_reason", "answer", "source", "called"];
   const fields = () => {
     const given = new FormData(form);
     return Object.fromEntries(KEPT.filter((name) => given.get(name)).map((name) => [name, given.get(name)]));
@@ -39,12 +39,18 @@
     revision += 1;
     const entry = { key, account, revision, fields: now, at: Date.now() };
     // Full or forbidden: then the server is the only copy.
-    store.then((db) => db.put("drafts", entry)).catch(() => {});
+    const put = store.then((db) => db.put("drafts", entry)).then(() => true, () => false);
     said.textContent = form.dataset.saving;
     clearTimeout(timer);
     timer = setTimeout(() => {
       push(key, entry).then(() => { if (entry.revision === revision) said.textContent = form.dataset.saved; })
-        .catch(() => { said.textContent = form.dataset.kept; timer = setTimeout(changed, 5000); });
+        .catch(async () => {
+          // Said of the newest words only, and not before they are in the browser's store.
+          const kept = await put;
+          if (entry.revision !== revision || sent) return;
+          said.textContent = kept ? form.dataset.kept : form.dataset.lost;
+          timer = setTimeout(changed, 5000);
+        });
     }, 500);
   }
   form.addEventListener("input", changed);
@@ -117,8 +123,27 @@
     else if (towns) map.fitBounds(towns.getBounds(), { animate: false });
   }
 
+  // ---- how fresh the middle is: said to programs that read aloud, which wait for it as whoever presses a key does
+  const asked = { no: 0, text: null };
+  const busy = (on) => understood.setAttribute("aria-busy", String(on));
+  text.addEventListener("input", () => busy(text.value !== asked.text));
+  text.addEventListener("htmx:beforeRequest", (event) => { event.detail.xhr.asked = { no: asked.no, text: text.value }; });
+  text.addEventListener("htmx:afterRequest", (event) => {
+    const { xhr, successful } = event.detail;
+    // Given up for a newer one, which will tell.
+    if (!xhr.asked || xhr.status === 0) return;
+    if (successful) asked.text = xhr.asked.text;
+    busy(successful && (xhr.asked.no !== asked.no || text.value !== asked.text));
+  });
+  text.addEventListener("htmx:sendError", () => busy(false));
+  busy(true);
+
   // ---- choices
-  const again = () => { if (window.htmx) htmx.trigger(text, "refresh"); };
+  const again = () => {
+    asked.no += 1;
+    busy(true);
+    if (window.htmx) htmx.trigger(text, "refresh");
+  };
   function choose(value) {
     let radio = by(`input[name=place][value="${CSS.escape(value)}"]`, understood);
     if (!radio) {
@@ -140,9 +165,24 @@
     again();
   }
   understood.addEventListener("click", (event) => {
-    const chip = event.target.closest("[data-category]");
-    if (chip) takeCategory(chip.dataset.category);
+    const chip = event.target.closest("[data-category], [data-called], [data-text]");
+    if (!chip) return;
+    if (chip.dataset.category !== undefined) takeCategory(chip.dataset.category);
+    else if (chip.dataset.called !== undefined) { by("#f-called").value = chip.dataset.called; changed(); }
+    else begin(chip.dataset.text);
   });
+  // Puts a text under what is written already, and marks the first open place to be typed over.
+  function begin(words) {
+    open("#saying", "#f-answer");
+    const area = by("#f-answer");
+    if (!area.value.includes(words)) {
+      area.value = area.value.trim() ? `${area.value.trimEnd()}\n${words}` : words;
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    const blank = /【[^】\n]{0,60}】/.exec(area.value);
+    if (blank) area.setSelectionRange(blank.index, blank.index + blank[0].length);
+    else area.setSelectionRange(area.value.length, area.value.length);
+  }
   understood.addEventListener("change", (event) => {
     if (event.target.name === "unit" && event.target.value) by('input[name="to"][value="other"]', understood).checked = true;
     if (event.target.name === "place" && event.target.dataset.exact) choose(event.target.dataset.exact);
@@ -180,6 +220,11 @@
     u: () => focus("#f-unit"),
     t: () => text.focus(),
     p: () => focus("#f-phone"),
+    n: () => focus("#f-note"),
+    i: () => focus("#f-called"),
+    y: () => press('#understood [data-key="y"]'),
+    x: () => (by('#understood [data-key="x"]') ? press('#understood [data-key="x"]') : open("#saying", "#f-answer")),
+    f: () => press('#take [data-key="f"]'),
     d: () => press('#take [data-key="d"]'),
     s: () => press('#take [data-key="s"]'),
     m: () => press('#understood [data-key="m"]'),

@@ -25,6 +25,7 @@ from hotline.desk.models import Draft
 FIELDS: Final = (
     *("text", "phone", "name", "category", "place", "kind", "urgency", "to", "unit", "note", "call"),
     *("service", "taken_by", "hand_reason", "refuse_reason"),
+    *("answer", "source", "called"),
 )
 #: Drafts that one person is shown, the newest first; older ones are thrown away by `prune`.
 MOST: Final = 20

@@ -25,6 +25,7 @@ from core.crypto import seal, unseal
 from core.db import actor_of, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, WanggeError
 from core.ids import new_id
+from dispatch import models
 from dispatch.calendar import CHINA
 from dispatch.words import N_
 from hotline.desk import workbook
@@ -124,16 +125,18 @@ def queue(session: Session, data: bytes, name: str, *, at: datetime) -> tuple[Pr
 
     Raises Forbidden, and Invalid as `read`. Writes; caller commits.
     """
-    actor = actor_of(session)
-    if actor.role not in (Role.SUPERVISOR, Role.SYSTEM):
-        raise Forbidden("Only supervisors take files of reports in.")
+    actor = _keeper(session)
     found = read(data)
     digest = sha256(data).hexdigest()
     same = select(ImportRun).where(ImportRun.district_code == actor.district, ImportRun.digest == digest)
+    kept = seal(orjson.dumps({"header": found.header, "rows": found.rows}).decode(), context=_CONTEXT)
     before = session.scalar(same)
     if before is not None:
+        if before.state == "cancelled":
+            # It goes on where it was stopped.
+            before.state, before.finished_at, before.sealed = "waiting", None, kept
+            before.asked_by, before.asked_name = actor.id, actor.name
         return _progress(before), True
-    kept = orjson.dumps({"header": found.header, "rows": found.rows}).decode()
     run = ImportRun(
         district_code=actor.district,
         id=new_id(),
@@ -145,7 +148,7 @@ def queue(session: Session, data: bytes, name: str, *, at: datetime) -> tuple[Pr
         taken=0,
         repeated=0,
         refused=0,
-        sealed=seal(kept, context=_CONTEXT),
+        sealed=kept,
         asked_by=actor.id,
         asked_name=actor.name,
         asked_at=at,
@@ -178,9 +181,14 @@ def work(intake: Intake, *, at: datetime, size: int = SLICE) -> Progress | None:
             return None
         kept = orjson.loads(unseal(bytes(run.sealed), context=_CONTEXT))
         actor = Actor(run.asked_by, run.asked_name, Role.SUPERVISOR if run.asked_by else Role.SYSTEM, code)
+        rows = kept["rows"][run.done : run.done + size]
+        here = _here_before(session, code, [_source(kept["header"], row, run.digest, number) for number, row in rows])
         refused: list[dict[str, Any]] = []
-        for number, row in kept["rows"][run.done : run.done + size]:
+        for number, row in rows:
             try:
+                if _source(kept["header"], row, run.digest, number) in here:
+                    run.done, run.repeated = run.done + 1, run.repeated + 1
+                    continue
                 report = report_of(kept["header"], row, digest=run.digest, number=number, at=run.asked_at)
                 receipt = intake.receive(report, actor=actor, at=at)
             except Unavailable:
@@ -202,18 +210,22 @@ def work(intake: Intake, *, at: datetime, size: int = SLICE) -> Progress | None:
             session.execute(insert(ImportRow), refused)
         if run.done >= run.total:
             run.state, run.finished_at = "done", at
-            # Only the header is needed from here, for the file that goes back.
-            run.sealed = seal(orjson.dumps({"header": kept["header"], "rows": []}).decode(), context=_CONTEXT)
+            run.sealed = _header_only(kept["header"])
         session.flush()
         return _progress(run)
 
 
 def cancel(session: Session, run_id: uuid.UUID, *, at: datetime) -> Progress:
-    """Stop an import after the slice it is at; what was taken stays. Raises NotFound, Conflict. Writes."""
+    """Stop an import after the slice it is at; what was taken stays, and the same file given again goes on from there.
+
+    Raises NotFound, Conflict. Writes.
+    """
     run = _run(session, run_id, lock=True)
     if run.finished_at is not None:
         raise Conflict("The import is over already.")
     run.state, run.finished_at = "cancelled", at
+    if run.sealed is not None:
+        run.sealed = _header_only(orjson.loads(unseal(bytes(run.sealed), context=_CONTEXT))["header"])
     session.flush()
     return _progress(run)
 
@@ -225,7 +237,7 @@ def progress(session: Session, run_id: uuid.UUID) -> Progress:
 
 def newest(session: Session, *, limit: int = 30) -> list[Progress]:
     """Return the newest imports of the district. Reads only."""
-    here = ImportRun.district_code == actor_of(session).district
+    here = ImportRun.district_code == _keeper(session).district
     query = select(ImportRun).where(here).order_by(ImportRun.asked_at.desc(), ImportRun.id).limit(limit)
     return [_progress(run) for run in session.scalars(query)]
 
@@ -251,7 +263,7 @@ def as_csv(lines: Iterable[Sequence[str]]) -> bytes:
 
 def report_of(header: Sequence[str], row: Sequence[str], *, digest: str, number: int, at: datetime) -> Report:
     """Return the report of one row; raises Invalid, naming the field. at: the time of a row that bears none."""
-    given = {name: cell for head, cell in zip(header, row, strict=False) if (name := _ours(head)) and cell}
+    given = _given(header, row)
     text, place = given.get("text", ""), given.get("place", "")[:200]
     spot: dict[str, Any] = {}
     if given.get("lng") or given.get("lat"):
@@ -260,17 +272,39 @@ def report_of(header: Sequence[str], row: Sequence[str], *, digest: str, number:
         except ValueError as error:
             raise Invalid("Longitude and latitude must be numbers in degrees.", field="lng") from error
         spot["datum"] = given.get("datum") or "WGS84"
-    own = given.get("id", "")[:100]
     return Report(
         channel="import",
         text=f"{text}\n地点：{place}" if place and place not in text else text,
         title=given.get("title", ""),
         reported_at=_time(given.get("time", ""), at),
-        source_id=f"own:{own}" if own else f"{digest[:32]}:{number}",
+        source_id=_source(header, row, digest, number),
         name=given.get("name"),
         phone=given.get("phone"),
         **spot,
     )
+
+
+def _given(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    return {name: cell for head, cell in zip(header, row, strict=False) if (name := _ours(head)) and cell}
+
+
+def _source(header: Sequence[str], row: Sequence[str], digest: str, number: int) -> str:
+    """Return by what a row is known: its own id where it has one, else the file and its number."""
+    own = _given(header, row).get("id", "")[:100]
+    return f"own:{own}" if own else f"{digest[:32]}:{number}"
+
+
+def _here_before(session: Session, code: str, sources: Sequence[str]) -> set[str]:
+    """Return which rows became cases before: they are told apart without being understood once more."""
+    taken = select(models.Report.source_id).where(
+        models.Report.district_code == code, models.Report.channel == "import", models.Report.source_id.in_(sources)
+    )
+    return {source for source in session.scalars(taken) if source is not None}
+
+
+def _header_only(header: Sequence[str]) -> bytes:
+    """Return what is kept of a file that is over, sealed: the header, for the file of refused rows that goes back."""
+    return seal(orjson.dumps({"header": header, "rows": []}).decode(), context=_CONTEXT)
 
 
 def _time(written: str, at: datetime) -> datetime:
@@ -325,8 +359,16 @@ def _csv(data: bytes) -> list[list[str]]:
         raise Invalid("This file is no table: {said}", field="file", said=str(error)[:80]) from error
 
 
+def _keeper(session: Session) -> Actor:
+    """Return the session's actor; raises Forbidden for who does not look after the whole district, as files do not."""
+    actor = actor_of(session)
+    if actor.role not in (Role.SUPERVISOR, Role.SYSTEM) or actor.town:
+        raise Forbidden("Only supervisors take files of reports in.")
+    return actor
+
+
 def _run(session: Session, run_id: uuid.UUID, *, lock: bool = False) -> ImportRun:
-    query = select(ImportRun).where(ImportRun.district_code == actor_of(session).district, ImportRun.id == run_id)
+    query = select(ImportRun).where(ImportRun.district_code == _keeper(session).district, ImportRun.id == run_id)
     run = session.scalar(query.with_for_update() if lock else query)
     if run is None:
         raise NotFound("There is no such import.")

@@ -133,8 +133,9 @@ class ImportRun(Base):
     taken: Mapped[int] = mapped_column(server_default=text("0"))
     repeated: Mapped[int] = mapped_column(server_default=text("0"))
     refused: Mapped[int] = mapped_column(server_default=text("0"))
-    #: The rows as JSON, sealed: they hold names and numbers. Emptied when the run is over.
-    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    #: The rows as JSON, sealed: they hold names and numbers. Emptied when the run is over; megabytes before, which who
+    #: asks how far it is need not read.
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     asked_by: Mapped[uuid.UUID | None]
     asked_name: Mapped[str]
     asked_at: Mapped[datetime] = mapped_column(Instant)

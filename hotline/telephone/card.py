@@ -1,17 +1,20 @@
 """The caller's card 来电卡: who is calling, as far as is known, and what this number has reported before.
 
-Reads calls, reports and cases by the blind index of the number; shows numbers and names masked.
+Reads calls, reports and cases by the blind index of the number; shows numbers and names masked. Somebody bound to one
+town sees of the number's matters in other towns that they exist, and nothing of what they say (decision 0271).
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.actor import system
 from core.crypto import blind_index, unseal
-from core.db import actor_of
+from core.db import acting_as, actor_of
 from dispatch.identity import CONTEXTS, masked
 from dispatch.models import Case, Report
 from dispatch.views import visible_to
@@ -21,6 +24,8 @@ from hotline.telephone.models import Call, CallBack
 
 #: Matters of each kind that a card shows; a number that has more is looked up by search.
 MOST = 5
+#: Cases of one number that are looked at; a switchboard's own number may have thousands.
+_MOST_CASES: Final = 200
 #: Earlier calls are counted over this long.
 _RECENT = timedelta(days=30)
 
@@ -46,6 +51,16 @@ class Matter:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A matter of the number that belongs to another town than the person at the desk: no words, place or category."""
+
+    number: str
+    state: str
+    open: bool
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """What the desk shows of a call."""
 
@@ -62,8 +77,11 @@ class Card:
     line: str
     open: tuple[Matter, ...]
     earlier: tuple[Matter, ...]
-    #: Cases of the number in all, those shown included.
+    #: Cases of the number that the person may see, those shown included; at most 200.
     matters: int
+    #: The newest of those in other towns, and how many there are; for somebody bound to one town.
+    elsewhere: tuple[Elsewhere, ...]
+    elsewhere_count: int
     #: Calls from it before this one, in thirty days, and how many of those nobody answered.
     calls: int
     missed: int
@@ -75,10 +93,13 @@ class Card:
 
 def card(session: Session, call: Call) -> Card:
     """Return the card of a call for the session's actor, who sees those cases only that are theirs to see. Reads."""
-    known: dict[str, object] = {"open": (), "earlier": (), "matters": 0, "calls": 0, "missed": 0, "name": ""}
+    known: dict[str, object] = {"open": (), "earlier": (), "matters": 0, "elsewhere": (), "elsewhere_count": 0}
+    known |= {"calls": 0, "missed": 0, "name": ""}
     if call.phone_sealed is not None and call.phone_index is not None:
         phone = unseal(bytes(call.phone_sealed), context="call.phone")
-        known |= _matters(session, indexes(phone)) | _calls(session, call)
+        under = indexes(phone)
+        ids = _reported(session, under)
+        known |= _matters(session, under, ids) | _elsewhere(session, ids) | _calls(session, call)
     return Card(
         id=call.id,
         state=state_of(call),
@@ -99,10 +120,21 @@ def indexes(phone: str) -> list[bytes]:
     return [blind_index(one, context="phone") for one in dict.fromkeys(written)]
 
 
-def _matters(session: Session, under: list[bytes]) -> dict[str, object]:
+def _reported(session: Session, under: list[bytes]) -> list[uuid.UUID]:
+    """Return the cases of a number, the newest first, at most 200, whoever may see them.
+
+    Asked as the program: reports are not for somebody bound to one town, but which of the cases are that person's to
+    see is decided by the cases' own policy.
+    """
     actor = actor_of(session)
-    reported = (Report.district_code == actor.district, Report.phone_index.in_(under))
-    ids = select(Report.case_id).where(*reported)
+    newest = func.max(Report.received_at).desc()
+    query = select(Report.case_id).where(Report.district_code == actor.district, Report.phone_index.in_(under))
+    with acting_as(session, system(actor.district, "caller card")):
+        return list(session.scalars(query.group_by(Report.case_id).order_by(newest, Report.case_id).limit(_MOST_CASES)))
+
+
+def _matters(session: Session, under: list[bytes], ids: list[uuid.UUID]) -> dict[str, object]:
+    actor = actor_of(session)
     of_number = (Case.district_code == actor.district, Case.id.in_(ids), visible_to(actor))
     columns = (
         *(Case.id, Case.number, Case.state, Case.open, Case.urgency),
@@ -118,18 +150,44 @@ def _matters(session: Session, under: list[bytes]) -> dict[str, object]:
         rows = session.execute(query.order_by(Case.received_at.desc(), Case.id).limit(MOST))
         return tuple(Matter(**row) for row in rows.mappings())
 
-    name = session.scalar(
-        select(Report.name_sealed)
-        .where(*reported, Report.name_sealed.is_not(None))
-        .order_by(Report.received_at.desc(), Report.id)
-        .limit(1)
-    )
+    seen = list(session.scalars(select(Case.id).where(*of_number).limit(_MOST_CASES)))
     return {
         "open": some(still_open=True),
         "earlier": some(still_open=False),
-        "matters": session.scalar(select(func.count()).select_from(Case).where(*of_number)) or 0,
-        "name": masked("name", unseal(bytes(name), context=CONTEXTS["name"])) if name else "",
+        "matters": len(seen),
+        "name": _name(session, under, seen),
     }
+
+
+def _name(session: Session, under: list[bytes], seen: list[uuid.UUID]) -> str:
+    """Return the newest name that came with a case the person may see, masked; empty for none."""
+    actor = actor_of(session)
+    query = select(Report.name_sealed).where(
+        Report.district_code == actor.district,
+        Report.phone_index.in_(under),
+        Report.case_id.in_(seen),
+        Report.name_sealed.is_not(None),
+    )
+    with acting_as(session, system(actor.district, "caller card")):
+        name = session.scalar(query.order_by(Report.received_at.desc(), Report.id).limit(1))
+    return masked("name", unseal(bytes(name), context=CONTEXTS["name"])) if name else ""
+
+
+def _elsewhere(session: Session, ids: list[uuid.UUID]) -> dict[str, object]:
+    """Return number, state and day of the number's cases that the town of whoever looks keeps from them.
+
+    Asked as the program, whose eyes no town narrows; open ones first, then the newest.
+    """
+    actor = actor_of(session)
+    if not actor.town or not ids:
+        return {}
+    others = (Case.district_code == actor.district, Case.id.in_(ids), Case.town_code.is_distinct_from(actor.town))
+    columns = (Case.number, Case.state, Case.open, Case.received_at)
+    query = select(*columns).where(*others).order_by(Case.open.desc(), Case.received_at.desc(), Case.id).limit(MOST)
+    with acting_as(session, system(actor.district, "caller card")):
+        found = tuple(Elsewhere(**row) for row in session.execute(query).mappings())
+        count = session.scalar(select(func.count()).select_from(Case).where(*others)) or 0
+    return {"elsewhere": found, "elsewhere_count": count}
 
 
 def _calls(session: Session, call: Call) -> dict[str, object]:

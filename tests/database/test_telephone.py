@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.crypto import seal, unseal
+from core.db import actor_of
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from dispatch.models import Case, Disclosure, Report
 from dispatch.rulebook import Rulebook, read_rulebook
@@ -279,6 +280,36 @@ def test_an_operator_of_one_town_has_a_card_without_reports_of_the_district(
     narrow = Actor(uuid.uuid4(), "镇话务员", Role.OPERATOR, tiny.DISTRICT, tiny.WEST)
     found = card.card(as_actor(narrow), call)
     assert (found.phone, found.open, found.matters) == ("138****8000", (), 0)
+
+
+def test_an_operator_of_one_town_sees_number_and_state_of_the_others_and_no_word_of_them(
+    as_program: Session, as_actor: AsActor
+) -> None:
+    known = {"district": tiny.DISTRICT, "phone": PHONE, "name": "李四"}
+    own = builders.make_case(as_program, at=AT - timedelta(days=9), town_code=tiny.WEST, title="本镇的事", **known)
+    ended = builders.make_case(
+        as_program, at=AT - timedelta(days=1), town_code=tiny.EAST, state="closed", title="外镇旧事", **known
+    )
+    running = builders.make_case(
+        as_program, at=AT - timedelta(days=5), town_code=tiny.EAST, state="signed", unit=tiny.WATER, **known
+    )
+    nowhere = builders.make_case(as_program, at=AT - timedelta(days=7), lng=None, **known)
+    call, wide = tell(as_program, told("ring")), operator(as_program)
+    mine, gone = own.id, ended.id
+    others = [running.number, nowhere.number, ended.number]
+    narrow = Actor(uuid.uuid4(), "镇话务员", Role.OPERATOR, tiny.DISTRICT, tiny.WEST)
+    session = as_actor(narrow)
+    found = card.card(session, call)
+    assert [matter.id for matter in found.open] == [mine]
+    assert found.matters == 1
+    assert [matter.number for matter in found.elsewhere] == others, "open ones first, then the newest"
+    assert {matter.state for matter in found.elsewhere} == {"signed", "received", "closed"}
+    assert found.elsewhere_count == 3
+    assert "外镇旧事" not in repr(found)
+    assert actor_of(session) == narrow, "the program's eyes are closed again"
+    assert session.scalar(select(func.count()).select_from(Case).where(Case.id == gone)) == 0
+    all_of_it = card.card(as_actor(wide), call)
+    assert (all_of_it.elsewhere, all_of_it.elsewhere_count, all_of_it.matters) == ((), 0, 4)
 
 
 def test_a_withheld_number_has_a_card_without_a_past_and_no_call_back(as_program: Session, as_actor: AsActor) -> None:

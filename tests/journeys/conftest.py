@@ -3,9 +3,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests import tiny
+
+#: When an expectation is given up: a machine with other files on it answers late, and the models are read once. It ends
+#: what hangs; nothing waits as long that need not.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def seat(chromium: Browser, server: str, faults: list[str]) -> Iterator[Callable
 
     def sit(login: str, *, axe: bool = False) -> Page:
         context = chromium.new_context(viewport={"width": 1366, "height": 768}, locale="zh-CN", bypass_csp=axe)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: faults.append(said.text) if said.type == "error" and not _left(said) else None)
