@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -74,6 +74,51 @@ def asked(request: Request, *, box: str) -> Asked:
     query = urlencode([(name, given[name]) for name in known if name in given])
     narrowed = sum(1 for name in known if name in given and name not in ("box", "q", "sort"))
     return Asked(Filter(**chosen), sort, given.get("after", ""), query, narrowed)  # type: ignore[arg-type]  # by member
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days that figures are shown over, in China; the last one whole."""
+
+    first: date
+    last: date
+
+    @property
+    def since(self) -> datetime:
+        """When the first day begins."""
+        return datetime.combine(self.first, time(), CHINA)
+
+    @property
+    def until(self) -> datetime:
+        """When the last day is over."""
+        return datetime.combine(self.last + timedelta(days=1), time(), CHINA)
+
+
+def span_of(request: Request, at: datetime, *, days: int) -> Span:
+    """Return the span `from` to `to` in the address, by default so many days up to today; raises Invalid."""
+    last = _date(request, "to") or end_of_day(at).date() - timedelta(days=1)
+    first = _date(request, "from") or last - timedelta(days=days - 1)
+    if first > last:
+        raise Invalid("The first day lies after the last one.", field="from")
+    return Span(first, last)
+
+
+def _date(request: Request, name: str) -> date | None:
+    written = request.query_params.get(name, "").strip()
+    if not written:
+        return None
+    try:
+        day = date.fromisoformat(written)
+    except ValueError as error:
+        raise Invalid("{day} is no date; write 2026-11-21.", field=name, day=written[:20]) from error
+    if not date(2000, 1, 1) <= day <= date(2059, 12, 31):
+        raise Invalid("{day} is no date; write 2026-11-21.", field=name, day=written[:20])
+    return day
+
+
+def harmless(text: str) -> str:
+    """Return a cell of a table that spreadsheets open: what a stranger wrote is not taken for a formula."""
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠") else text
 
 
 def end_of_day(at: datetime) -> datetime:

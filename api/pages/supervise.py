@@ -6,8 +6,6 @@ Looks only; every line leads to the case, where the steps are. Filters live in t
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -18,10 +16,9 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.i18n import N_, say
 from api.pages import page
-from api.pages.listing import end_of_day
-from api.wording import ACTIONS, CHINA, exact, named, span_words
+from api.pages.listing import harmless, span_of
+from api.wording import ACTIONS, exact, named, span_words
 from core.actor import Actor, Role
-from core.errors import Invalid
 from dispatch import honesty
 from dispatch.rulebook import Rulebook
 
@@ -48,38 +45,6 @@ RUNGS = {
 PLEAS = {"extension": N_("Extension"), "pause": N_("Pause"), "park": N_("Parking")}
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    first: date
-    last: date
-
-    @property
-    def since(self) -> datetime:
-        return datetime.combine(self.first, time(), CHINA)
-
-    @property
-    def until(self) -> datetime:
-        return datetime.combine(self.last + timedelta(days=1), time(), CHINA)
-
-
-def _span(request: Request, at: datetime) -> _Span:
-    today = end_of_day(at).date() - timedelta(days=1)
-    last = _day(request.query_params.get("to", ""), "to") or today
-    return _Span(_day(request.query_params.get("from", ""), "from") or last - timedelta(days=_DAYS - 1), last)
-
-
-def _day(written: str, field: str) -> date | None:
-    if not written.strip():
-        return None
-    try:
-        day = date.fromisoformat(written.strip())
-    except ValueError as error:
-        raise Invalid("{day} is no date; write 2026-11-21.", field=field, day=written[:20]) from error
-    if not date(2000, 1, 1) <= day <= date(2059, 12, 31):
-        raise Invalid("{day} is no date; write 2026-11-21.", field=field, day=written[:20])
-    return day
-
-
 def _rung(request: Request) -> int | None:
     written = request.query_params.get("rung", "")
     return int(written) if written in ("0", "1", "2", "3") else None
@@ -89,7 +54,7 @@ def _rung(request: Request) -> int | None:
 def desk(request: Request, session: Read, actor: Supervisor, at: Now) -> Response:
     """Show the boxes with their counts, the cases of the chosen one, and lateness by unit."""
     del actor
-    book, span = wiring.rulebook(), _span(request, at)
+    book, span = wiring.rulebook(), span_of(request, at, days=_DAYS)
     by_rung = honesty.by_rung(session, at=at)
     counts = honesty.counts(session) | {honesty.OVERDUE: sum(by_rung.values())}
     first = next((name for name in BOXES if counts[name]), "disputed")
@@ -123,7 +88,7 @@ def desk(request: Request, session: Read, actor: Supervisor, at: Now) -> Respons
 def late_csv(request: Request, session: Read, actor: Supervisor, at: Now) -> Response:
     """Answer the late entries of the span, of one unit or all, as a table that spreadsheets open."""
     del actor
-    span = _span(request, at)
+    span = span_of(request, at, days=_DAYS)
     found = honesty.late_entries(
         session,
         since=span.since,
@@ -149,10 +114,5 @@ def _table(book: Rulebook, found: Iterable[honesty.LateEntry]) -> str:
         minutes = int(one.gap.total_seconds()) // 60
         words = (named(one.action, ACTIONS), one.actor_name, book.unit_name(one.unit_code))
         times = (exact(one.happened_at), exact(one.recorded_at))
-        writer.writerow([one.number, one.seq, *map(_harmless, words), *times, minutes])
+        writer.writerow([one.number, one.seq, *map(harmless, words), *times, minutes])
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -7,8 +7,7 @@ import csv
 import io
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -21,8 +20,8 @@ from api.errors import sentence, status_of
 from api.i18n import N_, say
 from api.pages import go, page
 from api.pages.entered import Form
-from api.pages.listing import end_of_day
-from api.wording import CHINA, STATES, exact, named, span_words
+from api.pages.listing import Span, harmless, span_of
+from api.wording import STATES, exact, named, span_words
 from core.actor import Actor, Role
 from core.db import transaction
 from core.errors import Invalid, WanggeError
@@ -40,42 +39,7 @@ _DAYS = 30
 SOURCES = {"api": N_("Fetched"), "file": N_("From a file")}
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    first: date
-    last: date
-
-    @property
-    def since(self) -> datetime:
-        return datetime.combine(self.first, time(), CHINA)
-
-    @property
-    def until(self) -> datetime:
-        return datetime.combine(self.last + timedelta(days=1), time(), CHINA)
-
-
-def _span(request: Request, at: datetime) -> _Span:
-    last = _day(request, "to") or end_of_day(at).date() - timedelta(days=1)
-    first = _day(request, "from") or last - timedelta(days=_DAYS - 1)
-    if first > last:
-        raise Invalid("The first day lies after the last one.", field="from")
-    return _Span(first, last)
-
-
-def _day(request: Request, name: str) -> date | None:
-    written = request.query_params.get(name, "").strip()
-    if not written:
-        return None
-    try:
-        day = date.fromisoformat(written)
-    except ValueError as error:
-        raise Invalid("{day} is no date; write 2026-11-21.", field=name, day=written[:20]) from error
-    if not date(2000, 1, 1) <= day <= date(2059, 12, 31):
-        raise Invalid("{day} is no date; write 2026-11-21.", field=name, day=written[:20])
-    return day
-
-
-def _wanted(request: Request, span: _Span) -> Filter:
+def _wanted(request: Request, span: Span) -> Filter:
     given = request.query_params
     box, source = given.get("box", "") or "open", given.get("source", "")
     if box not in BOXES or (source and source not in SOURCES):
@@ -90,7 +54,7 @@ def _wanted(request: Request, span: _Span) -> Filter:
 def listing(request: Request, session: Read, actor: Staff, at: Now) -> Response:
     """Show how the duties of the span stand, and one part of the ledger."""
     del actor
-    span = _span(request, at)
+    span = span_of(request, at, days=_DAYS)
     wanted = _wanted(request, span)
     lines, after = ledger.listed(session, wanted, at=at, after=request.query_params.get("after", "")[:40])
     figures = ledger.figures(session, since=span.since, until=span.until, at=at)
@@ -120,7 +84,7 @@ def listing(request: Request, session: Read, actor: Staff, at: Now) -> Response:
 def export(request: Request, session: Read, actor: Staff, at: Now) -> Response:
     """Answer the chosen part of the ledger as a table that spreadsheets open."""
     del actor
-    span = _span(request, at)
+    span = span_of(request, at, days=_DAYS)
     return Response(
         _table(ledger.exported(session, _wanted(request, span), at=at)),
         media_type="text/csv; charset=utf-8",
@@ -147,13 +111,8 @@ def _table(lines: Iterable[Line]) -> str:
             *(named(one.case_state, STATES) if one.case_state else "", exact(one.replied_at) if one.replied_at else ""),
             *(str(int(took.total_seconds()) // 60) if took else "", one.reply, say(N_("Yes")) if one.late else ""),
         )
-        writer.writerow([_harmless(value) for value in row])
+        writer.writerow([harmless(value) for value in row])
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from taking what a stranger wrote for a formula."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠") else text
 
 
 @router.get("/weibo/{mention_id}")
