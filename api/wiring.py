@@ -34,6 +34,7 @@ from hotline.geocode import Geocoder
 from hotline.hot import DEFAULT, rule_of
 from hotline.hot_matters import Feed
 from hotline.intake import Intake
+from hotline.outward import together
 from hotline.outward.adapters import CHANNELS, CHATS, Adapter
 from hotline.outward.callback import CallBackTask
 from hotline.outward.chat import Chat
@@ -285,7 +286,12 @@ def notifier() -> Notifier:
 @cache
 def pump() -> Pump:
     """Return what sends the deliveries."""
-    return Pump(adapters(), clock=now, quiet=lambda code: Quiet.of(rulebook(code).settings))
+    return Pump(
+        adapters(),
+        clock=now,
+        quiet=lambda code: Quiet.of(rulebook(code).settings),
+        window=lambda code: together.window(rulebook(code).settings),
+    )
 
 
 def forget() -> None:

@@ -33,7 +33,7 @@ from hotline.open311 import requests as requests_of
 from hotline.open311.client import Client as Open311Client
 from hotline.outward.pump import prune as prune_deliveries
 from hotline.telephone import callbacks, calls
-from hotline.weibo import inbox
+from hotline.weibo import inbox, recheck
 from hotline.weibo.fetch import fetch as fetch_mentions
 
 _log = logging.getLogger(__name__)
@@ -178,7 +178,15 @@ def hot() -> int:
 def weibo() -> int:
     """Fetch the mentions of a while and take what is stored; return how many were taken."""
     end = time.monotonic() + _SLICE_S
-    return mentions_in(wiring.district(), going=lambda: time.monotonic() < end).all if wiring.districts() else 0
+    if not wiring.districts():
+        return 0
+    code, platform = wiring.district(), wiring.weibo_platform()
+    taken = mentions_in(code, going=lambda: time.monotonic() < end).all
+    most = recheck.an_hour(wiring.rulebook(code).settings) if platform is not None else 0
+    while platform is not None and time.monotonic() < end:
+        if recheck.look(code, platform, at=wiring.now(), most=most) is None:
+            break
+    return taken
 
 
 def mentions_in(code: str, *, going: Callable[[], bool], every: timedelta = _WALK) -> inbox.Taken:
@@ -233,6 +241,8 @@ def nightly() -> None:
         while outbox.prune(code, before=wiring.now() - _KEEP_OUTBOX):
             pass
         while prune_deliveries(code, before=wiring.now() - _KEEP_DELIVERIES):
+            pass
+        while requests_of.prune(code, before=wiring.now() - requests_of.remembered(wiring.rulebook(code).settings)):
             pass
 
 

@@ -28,8 +28,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
 from core.actor import Actor
+from hotline.weibo.platform import Client as WeiboClient
 from tests import tiny
 from tests.builders import program
+from tests.standin_weibo import OWN, TOKEN, Standin, serving
 
 _files = count(1)
 #: What tests derive their keys from; never used outside.
@@ -300,3 +302,23 @@ def chromium() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=program, args=arguments)
         yield made
         made.close()
+
+
+@pytest.fixture
+def weibo_served() -> Iterator[tuple[Standin, str]]:
+    """Serve a stand-in for Weibo's open platform; yields it with its address."""
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture
+def standin(weibo_served: tuple[Standin, str]) -> Standin:
+    """Return the stand-in for Weibo's open platform."""
+    return weibo_served[0]
+
+
+@pytest.fixture
+def weibo(weibo_served: tuple[Standin, str]) -> Iterator[WeiboClient]:
+    """Return the program's client of the stand-in, which does not wait long."""
+    with WeiboClient(weibo_served[1], TOKEN, own_id=OWN, silence_s=0.5, whole_s=1.0) as made:
+        yield made

@@ -37,6 +37,8 @@ class Standin:
         self.lock = threading.Lock()
         self.posts: dict[int, dict[str, Any]] = {}
         self.deleted: set[int] = set()
+        #: Posts about which it answers an error that nobody knows.
+        self.strange: set[int] = set()
         self.comments: dict[int, list[dict[str, Any]]] = {}
         #: (method, path, parameters) of every call.
         self.calls: list[tuple[str, str, dict[str, str]]] = []
@@ -125,6 +127,8 @@ class Standin:
 
     def _show(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
         key = int(asked.get("id", 0))
+        if key in self.strange:
+            return 400, self._error(path, 29999, "something new")
         if key not in self.posts or key in self.deleted:
             return 400, self._error(path, 20101, "target weibo does not exist!")
         return 200, self._shown(key, whole=asked.get("isGetLongText") == "1")

@@ -18,6 +18,7 @@ from api.pages import go, page
 from api.pages.entered import Form
 from core.actor import Actor, Role
 from core.errors import Invalid
+from hotline.open311 import forwarded
 from hotline.outward import contacts, deadletters, templates
 from hotline.outward.adapters import CHANNELS, CHATS
 from hotline.outward.deadletters import Chosen
@@ -27,6 +28,7 @@ router = APIRouter(include_in_schema=False)
 
 Watcher = Annotated[Actor, Depends(require(Role.SUPERVISOR, Role.ADMIN))]
 Keeper = Annotated[Actor, Depends(require(Role.ADMIN))]
+Supervisor = Annotated[Actor, Depends(require(Role.SUPERVISOR))]
 
 #: Channel → how people call it.
 WAYS = {
@@ -116,6 +118,36 @@ def resend_all(session: Write, actor: Watcher, at: Now, form: Form) -> Response:
     del actor
     done = deadletters.resend_all(session, _chosen(dict(form)), at=at)
     return go(f"/deliveries?again={done}")
+
+
+@router.get("/deliveries/open311")
+def forwards(request: Request, session: Read, actor: Supervisor) -> Response:
+    """List what went to other Open311 servers, how it stands there, and when that was read."""
+    del actor
+    box = request.query_params.get("box", "") or "open"
+    number = request.query_params.get("number", "").strip()[:40].replace("\x00", "")
+    return page(
+        request,
+        "outward/forwards.html",
+        box=box,
+        number=number,
+        rows=forwarded.listed(session, box=box, number=number),
+        counts=forwarded.counts(session),
+        boxes=forwarded.BOXES,
+        states=forwarded.STATES,
+        theirs=forwarded.THEIRS,
+        most=forwarded.MAX_ROWS,
+        unit_name=wiring.rulebook().unit_name,
+        again="again" in request.query_params,
+    )
+
+
+@router.post("/deliveries/open311/{forward_id}/retry")
+def retry_forward(session: Write, actor: Supervisor, at: Now, forward_id: uuid.UUID) -> Response:
+    """Have one matter sent to the other server, or looked at there, again."""
+    del actor
+    forwarded.retry(session, forward_id, at=at)
+    return go("/deliveries/open311?box=all&again=1")
 
 
 @router.post("/deliveries/{delivery_id}/resend")

@@ -22,7 +22,7 @@ from core.actor import system
 from core.db import snapshot
 from core.errors import Forbidden, Invalid, NotFound, Unavailable, WanggeError
 from core.settings import settings
-from hotline.open311 import keys, requests, services, wire
+from hotline.open311 import keys, public, requests, services, wire
 from hotline.open311.models import Open311Key
 
 router = APIRouter(include_in_schema=False)
@@ -239,7 +239,7 @@ def token(token: str, format_: str, jurisdiction_id: str = "") -> Response:
     except ValueError as error:
         raise NotFound(N_("There is no such token.")) from error
     with snapshot(system(wiring.district(), "open311")) as session:
-        number = requests.number_of(session, known)
+        number = public.number_of(session, known)
     return _answer("service_requests", [{"service_request_id": number, "token": token}], format_)
 
 
@@ -249,10 +249,10 @@ def list_requests(request: Request, at: Now, format_: str) -> Response:
     """List requests, newest first, at most 1,000 of 90 days."""
     given = dict(request.query_params)
     _jurisdiction(given.get("jurisdiction_id", ""))
-    wanted = requests.read_query(given, _offered(), at=at)
+    wanted = public.read_query(given, _offered(), at=at)
     book = wiring.rulebook()
     with snapshot(system(book.district, "open311")) as session:
-        found = requests.read(session, book, wanted, say=say)
+        found = public.read(session, book, wanted, say=say)
     return _answer("service_requests", found, format_)
 
 
@@ -263,7 +263,7 @@ def one(number: str, format_: str, jurisdiction_id: str = "") -> Response:
     _jurisdiction(jurisdiction_id)
     book = wiring.rulebook()
     with snapshot(system(book.district, "open311")) as session:
-        found = requests.read_one(session, book, number[:40], say=say)
+        found = public.read_one(session, book, number[:40], say=say)
     return _answer("service_requests", [found], format_)
 
 

@@ -33,7 +33,7 @@ POLL = timedelta(minutes=10)
 #: The first look after sending.
 _SOON = timedelta(minutes=1)
 #: How long one step may take before another worker takes it over.
-_LEASE = timedelta(minutes=2)
+LEASE = timedelta(minutes=2)
 _BACKOFF, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=2)
 #: Shares older than this were not forwarded when they came, and are not any more.
 _RECENT = timedelta(days=7)
@@ -141,6 +141,33 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
+class There:
+    """How a matter stands in the other server, as of the last look; kept as one text: status, moment, their words."""
+
+    #: open, closed, or token where they have no number yet; empty where nobody looked.
+    status: str = ""
+    #: Aware; None where nobody looked.
+    at: datetime | None = None
+    notes: str = ""
+
+    def kept(self) -> str:
+        """Return what stands in the table, at most 500 characters."""
+        if not self.status:
+            return ""
+        return f"{self.status} {self.at.isoformat() if self.at else '-'} {self.notes}".strip()[:500]
+
+    @classmethod
+    def of(cls, kept: str) -> "There":
+        """Return what a text of the table says."""
+        status, _, rest = kept.partition(" ")
+        moment, _, notes = rest.partition(" ")
+        try:
+            return cls(status, datetime.fromisoformat(moment), notes)
+        except ValueError:
+            return cls(status, None, rest.removeprefix("-").strip())
+
+
+@dataclass(frozen=True, slots=True)
 class _Leased:
     id: uuid.UUID
     case_id: uuid.UUID
@@ -160,7 +187,7 @@ def step(book: Rulebook, *, at: datetime, connect: Callable[[Remote], Client], e
     """
     program = system(book.district, "open311")
     with transaction(program) as session:
-        row = session.execute(_LEASED, {"d": book.district, "at": at, "until": at + _LEASE}).first()
+        row = session.execute(_LEASED, {"d": book.district, "at": at, "until": at + LEASE}).first()
         if row is None:
             return None
         leased = _Leased(*row)
@@ -237,13 +264,15 @@ def _look(
 ) -> str:
     number = leased.remote_id or client.number_of(leased.token)
     if not number:
-        return _write(book, leased, state="sent", tries=0, next_at=at + every)
+        told = {"remote_status": There("token", at).kept()}
+        return _write(book, leased, state="sent", tries=0, next_at=at + every, **told)
     try:
         seen = client.look(number)
     except Refused as error:
         # They had it once: somebody there has to be asked, and a person here sees the reason.
         raise Later(error.reason, _LONGEST_WAIT) from error
-    told = {"remote_id": number, "remote_status": f"{'closed' if seen.closed else 'open'} {seen.notes}".strip()[:500]}
+    there = There("closed" if seen.closed else "open", at, _UNCLEAN.sub("", seen.notes).strip())
+    told = {"remote_id": number, "remote_status": there.kept()}
     if not seen.closed or matter.state in _AT_REST:
         return _write(book, leased, state="sent", tries=0, next_at=at + every, **told)
     _act(book, leased, matter, "sign", {}, at=at)

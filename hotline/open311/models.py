@@ -151,7 +151,7 @@ class Open311Forward(Base):
     #: What they call it; a token until they have a number.
     token: Mapped[str] = mapped_column(server_default="")
     remote_id: Mapped[str] = mapped_column(server_default="")
-    #: Their status and notes as of the last look.
+    #: Their status, the moment of the last look and their words; `hotline.open311.forward.There` as text.
     remote_status: Mapped[str] = mapped_column(server_default="")
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(Instant)

@@ -1,14 +1,21 @@
 """An answer told by telephone 回电: the delivery becomes a task of the call-back list, where its outcome stands."""
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from core.actor import system
-from core.db import transaction
+from core.crypto import seal
+from core.db import actor_of, transaction
 from core.errors import Invalid
-from hotline.outward.adapters import Outgoing, Refused, Sent
+from core.ids import new_id
+from hotline.outward import templates
+from hotline.outward.adapters import Outgoing, Refused, Sent, checked_address, recipient, shown
+from hotline.outward.models import Delivery
 from hotline.telephone import callbacks
 
 
@@ -47,3 +54,46 @@ class CallBackTask:
         except Invalid as error:
             raise Refused("no telephone number") from error
         return Sent(str(made or ""))
+
+
+def instead(
+    session: Session,
+    phone: str,
+    words: str,
+    *,
+    at: datetime,
+    message_id: uuid.UUID,
+    topic: str,
+    case_id: uuid.UUID | None,
+    number: str,
+    urgent: bool,
+) -> bool:
+    """Write the call-back that stands for a refused short message, once; return whether there is one to be made.
+
+    Called is for what is told on the telephone at all: topics with words for the call-back. Writes; caller commits.
+    """
+    if templates.read(session).find(topic, "callback") is None:
+        return False
+    try:
+        address = checked_address("callback", phone)
+    except Invalid:
+        return False
+    row = {
+        "district_code": actor_of(session).district,
+        "id": new_id(),
+        "message_id": message_id,
+        "topic": topic,
+        "case_id": case_id,
+        "number": number,
+        "channel": "callback",
+        "recipient": recipient("callback", address),
+        "address_sealed": seal(address, context="delivery.address"),
+        "shown": shown("callback", address),
+        "text_sealed": seal(words, context="delivery.text"),
+        "urgent": urgent,
+        "state": "waiting",
+        "created_at": at,
+        "next_at": at,
+    }
+    done = session.execute(insert(Delivery).values(row).on_conflict_do_nothing().returning(Delivery.id))
+    return done.first() is not None

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from core.actor import Role
 from core.db import actor_of
@@ -19,6 +19,7 @@ from core.ids import new_id
 from dispatch.words import N_
 from hotline.outward.adapters import CHANNELS
 from hotline.outward.models import Delivery, DeliveryEvent
+from hotline.outward.together import MARK
 
 #: State of a delivery → how people call it.
 STATES: Final[Mapping[str, str]] = {
@@ -84,6 +85,14 @@ class Line:
     next_at: datetime
     sent_at: datetime | None
     reason: str | None
+    receipt: str | None
+    #: A call-back was asked for instead, because the other side refuses the short message.
+    called: bool
+
+    @property
+    def joined(self) -> bool:
+        """Whether it went, or goes, out in one message with the one before."""
+        return (self.receipt or "").startswith(MARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,16 @@ def _watcher(session: Session) -> str:
 def listed(session: Session, chosen: Chosen) -> list[Line]:
     """Return the newest deliveries of a filter, at most MAX_ROWS. Reads. Raises Forbidden and Invalid."""
     district = _watcher(session)
-    columns = [getattr(Delivery, name) for name in Line.__dataclass_fields__]
+    columns: list[Any] = [getattr(Delivery, name) for name in Line.__dataclass_fields__ if name != "called"]
+    other = aliased(Delivery)
+    instead = exists().where(
+        other.district_code == district,
+        other.message_id == Delivery.message_id,
+        other.channel == "callback",
+        Delivery.channel == "sms",
+        Delivery.state == "refused",
+    )
+    columns.append(instead.label("called"))
     query = select(*columns).where(Delivery.district_code == district, *chosen.conditions())
     return [Line(*row) for row in session.execute(query.order_by(Delivery.id.desc()).limit(MAX_ROWS))]
 

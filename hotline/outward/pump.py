@@ -1,22 +1,24 @@
 """The pump 投递: leases deliveries that are due, hands each to its adapter, and writes down what came of it.
 
 At least once: a pump that is killed between sending and writing leaves a lease that runs out, and the message goes out
-again under the same key. In order for one address and case, except that danger to life waits for nobody. Never holds a
-transaction open while the other side is asked.
+again under the same key. In order for one address and case, except that danger to life waits for nobody; short messages
+of one case that come close together go out as one. Never holds a transaction open while the other side is asked.
 """
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from core.actor import system
 from core.crypto import unseal
 from core.db import snapshot, transaction
 from core.errors import WanggeError
+from hotline.outward import callback, together
 from hotline.outward.adapters import Adapter, Later, Outgoing, Refused
 from hotline.outward.quiet import Quiet
 
@@ -40,7 +42,13 @@ _LEASE = text(
     "  AND p.recipient = w.recipient AND p.case_id = w.case_id AND p.state IN ('waiting', 'held') AND p.id < w.id))"
     " ORDER BY w.urgent DESC, w.next_at, w.id LIMIT :n FOR UPDATE OF w SKIP LOCKED) AS due"
     " WHERE d.district_code = :d AND d.id = due.id RETURNING d.id, d.channel, d.address_sealed, d.subject,"
-    " d.text_sealed, d.tries, d.topic, d.case_id, d.number, d.urgent, d.quiet, d.message_id"
+    " d.text_sealed, d.tries, d.topic, d.case_id, d.number, d.urgent, d.quiet, d.message_id, d.recipient, d.created_at"
+)
+#: What goes out with another message is leased with it, and says with which.
+_LEASE_ALONG = text(
+    "UPDATE delivery SET leased_until = :until, tries = tries + 1, receipt = :mark "
+    "WHERE district_code = :d AND id = ANY (:ids) RETURNING id, channel, address_sealed, subject, text_sealed, tries, "
+    "topic, case_id, number, urgent, quiet, message_id, recipient, created_at"
 )
 #: The number of the try is the fence: what a slow pump found out about an older one is not written over a newer one.
 _SETTLE = text(
@@ -64,6 +72,10 @@ class _Leased:
     urgent: bool
     quiet: bool
     message_id: uuid.UUID
+    recipient: bytes
+    created_at: datetime
+    #: Short messages that this one carries along, oldest first.
+    along: tuple["_Leased", ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +99,17 @@ class Pump:
         *,
         clock: Callable[[], datetime],
         quiet: Callable[[str], Quiet] = lambda _: Quiet(),
+        window: Callable[[str], timedelta] = lambda _: together.WINDOW,
         bind: Engine | None = None,
     ) -> None:
-        """adapters: by channel. clock: aware; asked before each message. quiet: a district's hours."""
+        """adapters: by channel. clock: aware; asked before each message.
+
+        quiet, window: a district's hours, and within what time its short messages of one case go out as one.
+        """
         self._adapters = adapters
         self._clock = clock
         self._quiet = quiet
+        self._window = window
         self._bind = bind
         #: Channels whose other side was down, until when they rest.
         self._resting: dict[str, datetime] = {}
@@ -128,8 +145,35 @@ class Pump:
             if session.execute(due, {"d": district, "at": at}).first() is None:
                 return []
         with transaction(system(district, "outward"), bind=self._bind) as session:
-            found = [_Leased(*row) for row in session.execute(_LEASE, given)]
+            heads = [_Leased(*row) for row in session.execute(_LEASE, given)]
+            found = [self._with_others(session, one, until=given["until"], district=district) for one in heads]
         return sorted(found, key=lambda one: (not one.urgent, one.id.int))
+
+    def _with_others(self, session: Session, one: _Leased, *, until: datetime, district: str) -> _Leased:
+        """Return a message with the short messages that go out with it, leased like itself. Writes."""
+        within = self._window(district)
+        if one.channel != "sms" or one.case_id is None or one.urgent or not within:
+            return one
+        others = together.along(
+            session,
+            head=one.id,
+            case_id=one.case_id,
+            to=bytes(one.recipient),
+            first=one.tries == 1,
+            until=one.created_at + within,
+        )
+        if not others:
+            return one
+        try:
+            texts = [unseal(sealed, context="delivery.text") for sealed in (one.text, *(each for _, each in others))]
+        except WanggeError:
+            # Sealed with another key: each ends for itself, with that reason.
+            return one
+        _, many = together.joined(texts)
+        ids = [key for key, _ in others[: many - 1]]
+        given = {"d": district, "ids": ids, "until": until, "mark": f"{together.MARK}{one.id}"}
+        along = [_Leased(*row) for row in session.execute(_LEASE_ALONG, given)] if ids else []
+        return replace(one, along=tuple(sorted(along, key=lambda each: each.id.int)))
 
     def _send(self, district: str, one: _Leased) -> Done:
         at = self._clock()
@@ -145,7 +189,7 @@ class Pump:
             sent = self._adapters[one.channel].send(self._outgoing(district, one))
         except Refused as refused:
             self._settle(district, one, state="refused", reason=refused.reason)
-            return Done(failed=1)
+            return Done(failed=1 + len(one.along))
         except Later as later:
             return self._later(district, one, later)
         except WanggeError as error:
@@ -155,12 +199,12 @@ class Pump:
             return self._later(district, one, Later(f"unforeseen: {type(error).__name__}"))
         self._strikes[one.channel] = 0
         self._settle(district, one, state="sent", sent_at=self._clock(), receipt=sent.receipt[:100])
-        return Done(sent=1)
+        return Done(sent=1 + len(one.along))
 
     def _outgoing(self, district: str, one: _Leased) -> Outgoing:
         try:
             address = unseal(one.address, context="delivery.address")
-            words = unseal(one.text, context="delivery.text")
+            words, _ = together.joined([unseal(each.text, context="delivery.text") for each in (one, *one.along)])
         except WanggeError as error:
             raise Refused("sealed with another key") from error
         extra = {
@@ -196,11 +240,28 @@ class Pump:
         self._settle(district, one, state=state, reason=reason, next_at=next_at, untried=1)
 
     def _settle(self, district: str, one: _Leased, *, state: str, **known: Any) -> None:
+        """Write down what came of a message and of those that went with it."""
         given = {"sent_at": None, "receipt": None, "next_at": None, "untried": 0} | known
         given["reason"] = (known.get("reason") or "")[:300] or None
         given["next_at"] = known.get("next_at") or self._clock()
+        given |= {"d": district, "state": state}
+        # Where nothing left the house, the next try may carry others.
+        mark = None if given["untried"] else f"{together.MARK}{one.id}"
         with transaction(system(district, "outward"), bind=self._bind) as session:
-            session.execute(_SETTLE, given | {"d": district, "id": one.id, "tries": one.tries, "state": state})
+            for each in (one, *one.along):
+                own = {"id": each.id, "tries": each.tries} | ({} if each is one else {"receipt": mark})
+                done = session.execute(_SETTLE, given | own)
+                # A resident who gets no short message is called, where there is something to be told.
+                if state == "refused" and done.rowcount and each.quiet and "callback" in self._adapters:  # type: ignore[attr-defined]  # an UPDATE answers with a cursor result
+                    self._call_instead(session, each)
+
+    def _call_instead(self, session: Session, one: _Leased) -> None:
+        try:
+            address, words = unseal(one.address, context="delivery.address"), unseal(one.text, context="delivery.text")
+        except WanggeError:
+            return
+        known = {"message_id": one.message_id, "topic": one.topic, "case_id": one.case_id, "number": one.number}
+        callback.instead(session, address, words, at=self._clock(), urgent=one.urgent, **known)
 
 
 def prune(district: str, *, before: datetime, limit: int = 5000, bind: Engine | None = None) -> int:

@@ -25,7 +25,7 @@ from dispatch.models import Case, Report
 from dispatch.numbers import access_code
 from dispatch.outbox import Message, Notifier
 from dispatch.rulebook import Rulebook
-from hotline.outward import templates
+from hotline.outward import templates, together
 from hotline.outward.adapters import checked_address, mobile, recipient, shown
 from hotline.outward.models import Contact, Delivery
 from hotline.outward.quiet import Quiet
@@ -124,6 +124,7 @@ class _Routing:
         self._at = at
         self._address = address
         self._quiet = Quiet.of(book.settings)
+        self._window = together.window(book.settings)
 
     def write(self, message: Message) -> int:
         """Write the deliveries of one message; return how many are new."""
@@ -136,11 +137,18 @@ class _Routing:
         urgent = (case.urgency if case else message.payload.get("urgency")) == "emergency"
         rows = []
         for to in self._receivers(message, case):
+            if to.channel == "callback" and message.payload.get("heard"):
+                continue
             line = self._lines.find(message.topic, to.channel, category=category, state=state)
             if line is None or to.channel not in self._channels:
                 continue
             said = templates.render(line, values | dict(to.own))
             held = to.person and to.channel == "sms" and not urgent and self._quiet.covers(self._at)
+            index = recipient(to.channel, to.address)
+            next_at = self._quiet.end(self._at) if held else self._at
+            if to.channel == "sms" and message.case_id is not None and not urgent:
+                within = self._window
+                next_at = together.not_before(self._session, message.case_id, index, at=next_at, within=within)
             rows.append(
                 {
                     "district_code": self._book.district,
@@ -150,7 +158,7 @@ class _Routing:
                     "case_id": message.case_id,
                     "number": values["number"][:40],
                     "channel": to.channel,
-                    "recipient": recipient(to.channel, to.address),
+                    "recipient": index,
                     "address_sealed": seal(to.address, context="delivery.address"),
                     "shown": shown(to.channel, to.address),
                     "subject": said.subject,
@@ -159,7 +167,7 @@ class _Routing:
                     "quiet": to.person and to.channel == "sms",
                     "state": "held" if held else "waiting",
                     "created_at": self._at,
-                    "next_at": self._quiet.end(self._at) if held else self._at,
+                    "next_at": next_at,
                 }
             )
         if not rows:

@@ -73,7 +73,8 @@ class WeiboReply:
         except Halted as error:
             self._release(district, message.address, f"{error.kind}: {error.said}")
             wait = error.wait or (_TOKEN_WAIT if error.kind == "token" else None)
-            raise Later(f"{error.kind}: {error.said}", wait, down=True) from error
+            # What cannot be read may be this post's own trouble: it counts as a try, and is given up some day.
+            raise Later(f"{error.kind}: {error.said}", wait, down=error.kind != "odd") from error
         except (Refused, Later, WanggeError) as error:
             self._release(district, message.address, str(error))
             raise

@@ -68,7 +68,7 @@ def fetch(
         try:
             return _page(session, cursor, platform, at=at, own_id=own_id)
         except Halted as halted:
-            _pause(cursor, halted, at=at)
+            pause(cursor, halted, at=at)
             _log.warning("mentions of %s: %s (%s)", district, halted.kind, halted.said)
             return Fetched(Stored(), done=True, halted=halted.kind)
 
@@ -113,7 +113,8 @@ def _known(session: Session, posts: list[Post]) -> int:
     return len(session.scalars(query).all()) if ids else 0
 
 
-def _pause(cursor: WeiboCursor, halted: Halted, *, at: datetime) -> None:
+def pause(cursor: WeiboCursor, halted: Halted, *, at: datetime) -> None:
+    """Let a part of the channel rest after the platform halted, and say why. Writes; caller commits."""
     if halted.kind == "token":
         wait = _TOKEN_WAIT
     elif halted.kind == "rate":

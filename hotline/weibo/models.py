@@ -126,11 +126,12 @@ class WeiboCursor(Base):
     __tablename__ = "weibo_cursor"
 
     district_code: Mapped[str] = mapped_column(primary_key=True)
-    #: `fetch`, `take` or `answer`.
+    #: `fetch`, `take` or `check`.
     part: Mapped[str] = mapped_column(primary_key=True)
-    #: Every mention up to this post is in the table.
+    #: Every mention up to this post is in the table; of `check`: when the last post was seen, in microseconds.
     since_id: Mapped[int] = mapped_column(BigInteger, server_default=sql_text("0"))
-    #: A walk from the newest post downwards that is not at its end: the post it began at, and where it goes on.
+    #: A walk from the newest post downwards that is not at its end: the post it began at, and where it goes on; of
+    #: `check`: the post looked at last.
     top_id: Mapped[int | None] = mapped_column(BigInteger)
     low_id: Mapped[int | None] = mapped_column(BigInteger)
     #: When the platform last answered.

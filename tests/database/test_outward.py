@@ -24,13 +24,15 @@ from core.settings import ROOT
 from dispatch import outbox
 from dispatch.appointments import Appointment
 from dispatch.models import Case, Outbox
-from hotline.outward import contacts, deadletters, templates
+from hotline.outward import contacts, deadletters, templates, together
 from hotline.outward.adapters import Later, Outgoing, Refused, Sent
+from hotline.outward.chat import Chat
 from hotline.outward.pump import LEASE, MAX_TRIES, Pump, prune
 from hotline.outward.router import STALE, Router
 from hotline.outward.templates import Template
 from tests import tiny
 from tests.builders import actor, make_case, make_report, program
+from tests.standin_provider import ROBOTS, lead_here, providing
 
 pytestmark = pytest.mark.database
 
@@ -134,6 +136,18 @@ def test_answer_goes_to_the_phone_of_the_report_and_names_unit_and_answer() -> N
     assert (got.got[0].key, got.got[0].address) == (row["id"], "13812345678")
     assert (kept()[0]["state"], kept()[0]["receipt"]) == ("sent", "R1")
     assert pump(got).run(tiny.DISTRICT).sent == 0
+
+
+def test_who_heard_the_answer_on_the_line_gets_the_words_and_no_second_call() -> None:
+    case = case_of(answer="凭户口簿到派出所。", phone="010-87654321", state="closed")
+    with transaction(program(tiny.DISTRICT)) as session:
+        make_report(session, case, phone="13812345678")
+    put("citizen.reply", case, state="closed", heard=True)
+    route()
+    assert [(row["channel"], row["shown"]) for row in kept("channel")] == [("sms", "138****5678")]
+    put("citizen.reply", case, state="closed")
+    route()
+    assert {row["channel"] for row in kept()} == {"sms", "callback"}, "nobody spoke to them"
 
 
 def test_same_outbox_message_again_makes_no_second_delivery() -> None:
@@ -275,15 +289,113 @@ def test_one_channel_that_is_down_stops_no_other_one() -> None:
 
 
 def test_messages_of_one_case_and_phone_keep_their_order() -> None:
-    case = case_of(answer="好了")
+    case, later = case_of(answer="好了"), AT + timedelta(minutes=2)
     put("citizen.reply", case)
-    put("citizen.closed", case)
     route()
-    got, clock = Counting("sms", Later("busy")), Clock()
+    put("citizen.closed", case, at=later)
+    route(later)
+    got, clock = Counting("sms", Later("busy")), Clock(later)
     assert pump(got, clock=clock).run(tiny.DISTRICT).sent == 0
     clock.at += timedelta(minutes=5)
     pump(got, clock=clock).run(tiny.DISTRICT)
     assert [one.extra["topic"] for one in got.got] == ["citizen.reply", "citizen.reply", "citizen.closed"]
+
+
+def test_short_messages_of_one_case_that_come_close_together_go_out_as_one() -> None:
+    case = case_of(answer="好了")
+    put("case.opened", case, state="received", day="2026-11-21")
+    put("citizen.reply", case)
+    put("citizen.reply", case_of(answer="另一件"))
+    route()
+    got = Counting()
+    assert pump(got).run(tiny.DISTRICT).sent == 3
+    assert len(got.got) == 2, "another case is another message, to the same number, too"
+    words = got.got[0].text
+    assert words.index("已收到并登记") < words.index("答复：好了")
+    assert words.count("【") == 1, "who speaks is said once"
+    assert {row["state"] for row in kept()} == {"sent"}
+    with snapshot(actor(Role.SUPERVISOR, district=tiny.DISTRICT)) as session:
+        assert sorted(one.joined for one in deadletters.listed(session, deadletters.Chosen())) == [False, False, True]
+
+
+def test_second_try_says_the_very_same_under_the_same_key_whatever_came_meanwhile() -> None:
+    case, clock = case_of(answer="好了"), Clock()
+    put("case.opened", case, state="received", day="2026-11-21")
+    put("citizen.reply", case)
+    route()
+    got = Counting("sms", Later("no answer in time"))
+    pump(got, clock=clock).run(tiny.DISTRICT)
+    put("citizen.closed", case, at=AT + timedelta(seconds=10))
+    route(AT + timedelta(seconds=10))
+    clock.at += timedelta(minutes=5)
+    assert pump(got, clock=clock).run(tiny.DISTRICT).sent == 3
+    first, again, last = got.got
+    assert (first.key, first.text) == (again.key, again.text)
+    assert "已办结" in last.text
+    assert last.key != first.key
+
+
+def test_what_comes_shortly_after_a_sent_message_waits_until_the_window_is_over() -> None:
+    case, soon = case_of(answer="好了"), AT + timedelta(seconds=10)
+    put("case.opened", case, state="received", day="2026-11-21")
+    route()
+    got, clock = Counting(), Clock()
+    assert pump(got, clock=clock).run(tiny.DISTRICT).sent == 1, "the first one waits for nobody"
+    for topic in ("citizen.reply", "citizen.closed"):
+        put(topic, case, at=soon)
+    route(soon)
+    clock.at = soon + timedelta(seconds=1)
+    assert pump(got, clock=clock).run(tiny.DISTRICT).sent == 0
+    clock.at = AT + together.WINDOW
+    assert pump(got, clock=clock).run(tiny.DISTRICT).sent == 2
+    assert len(got.got) == 2
+
+
+def test_danger_goes_out_for_itself_and_a_district_may_send_each_message_for_itself() -> None:
+    danger, case = case_of(answer="好了", urgency="emergency"), case_of(answer="好了")
+    for one in (danger, case):
+        put("citizen.reply", one)
+        put("citizen.closed", one)
+    route()
+    got = Counting()
+    assert (
+        Pump({"sms": got}, clock=Clock(AT + timedelta(minutes=2)), window=lambda _: timedelta()).run(tiny.DISTRICT).sent
+    )
+    assert len(got.got) == 4
+    assert together.window({"sms_together_s": 0}) == timedelta()
+    for unreadable in ("60", -1, True, 10**9, None):
+        assert together.window({"sms_together_s": unreadable}) == together.WINDOW
+
+
+def test_more_words_than_a_message_holds_make_two_messages() -> None:
+    case = case_of(answer="长" * 400)
+    put("case.opened", case, state="received", day="2026-11-21")
+    put("citizen.reply", case)
+    route()
+    got = Counting()
+    assert pump(got, clock=Clock(AT + timedelta(minutes=2))).run(tiny.DISTRICT).sent == 2
+    assert [len(one.text) <= templates.LONGEST["sms"] for one in got.got] == [True, True]
+
+
+def test_refused_short_message_becomes_a_call_back_once() -> None:
+    case = case_of(answer="好了")
+    put("case.opened", case, state="received", day="2026-11-21")
+    put("citizen.reply", case)
+    route()
+    no = Counting("sms", *[Refused("status 403")] * 9)
+    calls = Counting("callback")
+    assert pump(no, calls).run(tiny.DISTRICT).failed == 2
+    pump(no, calls).run(tiny.DISTRICT)
+    assert [one.extra["topic"] for one in calls.got] == ["citizen.reply"], "nobody is called to hear a number"
+    assert "答复：好了" in calls.got[0].text
+    assert calls.got[0].address == "13812345678"
+    boss = actor(Role.SUPERVISOR, district=tiny.DISTRICT)
+    with transaction(boss) as session:
+        assert [one.called for one in deadletters.listed(session, deadletters.Chosen(state="refused"))] == [True, False]
+        deadletters.resend_all(session, deadletters.Chosen(state="refused"), at=AT)
+    pump(no, calls, clock=Clock(AT + timedelta(minutes=2))).run(tiny.DISTRICT)
+    assert len(calls.got) == 1
+    assert sorted(row["state"] for row in kept()) == ["refused", "refused", "sent"]
 
 
 def test_a_second_pump_takes_nothing_that_the_first_one_holds() -> None:
@@ -362,10 +474,35 @@ def test_given_up_messages_are_sent_again_one_or_all_of_a_filter_and_it_is_writt
         assert deadletters.resend(session, listed[0].id, at=AT) == 1
         assert deadletters.resend_all(session, deadletters.Chosen(state="refused", channel="sms"), at=AT) == 2
         assert deadletters.resend(session, listed[0].id, at=AT) == 0, "it waits already"
-        assert [event.count for event in deadletters.events(session)] == [2, 1]
+        assert [event.count for event in deadletters.events(session)][:2] == [2, 1]
     got = Counting()
     assert pump(got).run(tiny.DISTRICT).sent == 3
     assert {m.key for m in got.got} == {one.id for one in listed}, "the key stays the same"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("robot", sorted(ROBOTS))
+def test_robot_that_says_no_is_tried_again_then_given_up_and_takes_it_when_sent_again(
+    robot: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with providing() as provider:
+        address = lead_here(robot, provider, monkeypatch)
+        with transaction(actor(Role.ADMIN, district=tiny.DISTRICT)) as session:
+            contacts.add(session, audience="unit", unit=tiny.STREETS, channel=robot, address=address, at=AT)
+        put("unit.assigned", case_of(), unit=tiny.STREETS)
+        route(channels=frozenset({robot}))
+        provider.says, clock = {"errcode": 45009, "errmsg": "api freq out of limit"}, Clock()
+        way = Pump({robot: Chat(robot)}, clock=clock)
+        for _ in range(MAX_TRIES + 3):
+            way.run(tiny.DISTRICT)
+            clock.at += timedelta(hours=5)
+        assert (kept()[0]["state"], kept()[0]["tries"], len(provider.got)) == ("dead", MAX_TRIES, MAX_TRIES)
+        assert "45009" in kept()[0]["reason"]
+        provider.says = {"errcode": 0}
+        with transaction(actor(Role.SUPERVISOR, district=tiny.DISTRICT)) as session:
+            assert deadletters.resend_all(session, deadletters.Chosen(state="dead", channel=robot), at=clock.at) == 1
+        assert way.run(tiny.DISTRICT).sent == 1
+        assert kept()[0]["state"] == "sent"
 
 
 def test_nobody_but_supervision_and_administration_sees_deliveries() -> None:

@@ -27,7 +27,7 @@ from hotline.weibo.models import Mention, MentionEvent, WeiboCursor
 from hotline.weibo.platform import Client
 from tests import tiny
 from tests.builders import program
-from tests.standin_weibo import OWN, TOKEN, Standin, serving
+from tests.standin_weibo import OWN, TOKEN, Standin
 
 pytestmark = pytest.mark.database
 
@@ -53,31 +53,14 @@ def at() -> datetime:
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[Standin, str]]:
-    with serving() as made:
-        yield made
-
-
-@pytest.fixture
-def standin(served: tuple[Standin, str]) -> Standin:
-    return served[0]
-
-
-@pytest.fixture
-def client(served: tuple[Standin, str]) -> Iterator[Client]:
-    with Client(served[1], TOKEN, own_id=OWN, silence_s=0.5, whole_s=1.0) as made:
-        yield made
-
-
-@pytest.fixture
 def intake(district: tiny.Tiny) -> Intake:
     return wiring.intake(tiny.DISTRICT)
 
 
-def fetch_all(client: Client, at: datetime) -> inbox.Stored:
+def fetch_all(weibo: Client, at: datetime) -> inbox.Stored:
     found = inbox.Stored()
     for _ in range(2000):
-        page = fetching.fetch(tiny.DISTRICT, client, at=at, own_id=OWN)
+        page = fetching.fetch(tiny.DISTRICT, weibo, at=at, own_id=OWN)
         if page is None:
             return found
         found += page.stored
@@ -86,8 +69,8 @@ def fetch_all(client: Client, at: datetime) -> inbox.Stored:
     raise AssertionError("the walk never ends")
 
 
-def take_all(intake: Intake, at: datetime, client: Client | None = None) -> None:
-    while (done := inbox.take(intake, at=at, platform=client)) is not None and done.all:
+def take_all(intake: Intake, at: datetime, weibo: Client | None = None) -> None:
+    while (done := inbox.take(intake, at=at, platform=weibo)) is not None and done.all:
         pass
 
 
@@ -138,10 +121,10 @@ RUBBISH = "@试验微力 望湖镇滨湖路3号门口的垃圾好几天没人清
 
 
 def test_a_mention_becomes_a_case_with_its_author_sealed(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     made = standin.mention(RUBBISH, at=at - timedelta(minutes=5), author=7000012345)
-    assert fetch_all(client, at).new == 1
+    assert fetch_all(weibo, at).new == 1
     take_all(intake, at)
     row = one(made)
     assert row.state == "case"
@@ -160,61 +143,61 @@ def test_a_mention_becomes_a_case_with_its_author_sealed(
 
 
 def test_fetching_and_taking_again_changes_nothing(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     made = standin.mention(RUBBISH, at=at)
     for _ in range(3):
-        fetch_all(client, at)
+        fetch_all(weibo, at)
         take_all(intake, at)
     assert reports(made) == [str(made)]
     assert count(Mention, Mention.post_id == str(made)) == 1
 
 
 def test_more_than_many_pages_come_in_whole_while_new_ones_arrive(
-    client: Client, standin: Standin, at: datetime
+    weibo: Client, standin: Standin, at: datetime
 ) -> None:
     begin = at - timedelta(hours=1)
     ids = [standin.mention(f"第{i}件", at=begin + timedelta(seconds=i)) for i in range(950)]
     for step in range(20):
-        page = fetching.fetch(tiny.DISTRICT, client, at=at, own_id=OWN)
+        page = fetching.fetch(tiny.DISTRICT, weibo, at=at, own_id=OWN)
         assert page is not None
         # What arrives while the walk is on its way stands above it.
         ids += [standin.mention(f"新{step}", at=at - timedelta(seconds=60 - step))]
         if page.done:
             break
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     assert len(mentions(*ids)) == len(ids) == len(set(ids))
 
 
-def test_a_post_that_shows_up_late_is_found_behind_the_last_one(client: Client, standin: Standin, at: datetime) -> None:
+def test_a_post_that_shows_up_late_is_found_behind_the_last_one(weibo: Client, standin: Standin, at: datetime) -> None:
     standin.mention("先到", at=at - timedelta(minutes=1))
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     late = standin.mention("审核后才显示", at=at - timedelta(minutes=6))
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     assert one(late).text == "审核后才显示"
 
 
 @pytest.mark.parametrize("trick", ["half", "same", "slow", "500", "redirect", "huge", "list", "drop"])
 def test_whatever_a_page_comes_back_as_nothing_is_lost(
-    client: Client, standin: Standin, at: datetime, trick: str
+    weibo: Client, standin: Standin, at: datetime, trick: str
 ) -> None:
     ids = [standin.mention(f"第{i}件", at=at - timedelta(seconds=600 - i)) for i in range(410)]
-    assert fetching.fetch(tiny.DISTRICT, client, at=at) is not None
+    assert fetching.fetch(tiny.DISTRICT, weibo, at=at) is not None
     standin.next.append(trick)
-    failed = fetching.fetch(tiny.DISTRICT, client, at=at)
+    failed = fetching.fetch(tiny.DISTRICT, weibo, at=at)
     assert failed is not None
     assert failed.halted
-    assert fetching.fetch(tiny.DISTRICT, client, at=at) is None, "it waits before it asks again"
-    fetch_all(client, at + timedelta(minutes=1))
+    assert fetching.fetch(tiny.DISTRICT, weibo, at=at) is None, "it waits before it asks again"
+    fetch_all(weibo, at + timedelta(minutes=1))
     assert len(mentions(*ids)) == len(ids)
 
 
 def test_a_rate_limit_in_the_middle_waits_until_its_reset_and_goes_on(
-    client: Client, standin: Standin, at: datetime
+    weibo: Client, standin: Standin, at: datetime
 ) -> None:
     ids = [standin.mention(f"第{i}件", at=at - timedelta(seconds=600 - i)) for i in range(500)]
     standin.left, standin.reset_s = 1, 900
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     assert len(mentions(*ids)) == 200
     with snapshot(program(tiny.DISTRICT)) as session:
         cursor = session.get(WeiboCursor, (tiny.DISTRICT, "fetch"))
@@ -222,54 +205,54 @@ def test_a_rate_limit_in_the_middle_waits_until_its_reset_and_goes_on(
         assert (cursor.next_at, (cursor.failure or "")[:5]) == (at + timedelta(seconds=900), "rate:")
     standin.left = None
     calls = len(standin.calls)
-    assert fetch_all(client, at + timedelta(seconds=899)).new == 0
+    assert fetch_all(weibo, at + timedelta(seconds=899)).new == 0
     assert len(standin.calls) == calls, "nothing is asked before the reset"
-    fetch_all(client, at + timedelta(seconds=901))
+    fetch_all(weibo, at + timedelta(seconds=901))
     assert len(mentions(*ids)) == len(ids)
 
 
 def test_an_expired_token_is_said_and_a_new_one_goes_on(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     made = standin.mention(RUBBISH, at=at)
     standin.token_error = 21327
-    page = fetching.fetch(tiny.DISTRICT, client, at=at)
+    page = fetching.fetch(tiny.DISTRICT, weibo, at=at)
     assert page is not None
     assert page.halted == "token"
     standin.token_error = None
-    fetch_all(client, at + timedelta(minutes=11))
+    fetch_all(weibo, at + timedelta(minutes=11))
     assert one(made).state == "received"
 
 
 def test_an_edit_is_written_down_with_the_words_before(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     made = standin.mention(RUBBISH, at=at)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     standin.posts[made]["text"] = RUBBISH + "，更正：是5号门口"
     later = at + timedelta(minutes=5)
-    assert fetch_all(client, later).edited == 1
+    assert fetch_all(weibo, later).edited == 1
     row = one(made)
     assert (row.text[-8:], row.edited_at, row.state) == ("更正：是5号门口", later, "case")
     assert events(row) == ["opened", "edited"]
 
 
 def test_a_long_post_is_taken_whole_and_a_deleted_one_not_at_all(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     long = standin.mention("前" * 150 + RUBBISH, at=at, isLongText=True)
     away = standin.mention("后" * 150 + RUBBISH, at=at, isLongText=True)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     standin.delete(away)
-    take_all(intake, at, client)
+    take_all(intake, at, weibo)
     assert case_of(one(long)).text.endswith(RUBBISH)
     assert one(away).state == "deleted"
     assert reports(away) == []
 
 
 def test_reposts_collapse_into_one_case_and_each_is_a_report_to_be_answered(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     root = standin.mention(RUBBISH, at=at - timedelta(minutes=9))
     thread = {"id": root, "idstr": str(root), "text": RUBBISH, "user": {"id": 1}}
@@ -279,7 +262,7 @@ def test_reposts_collapse_into_one_case_and_each_is_a_report_to_be_answered(
             ("转发微博", "同问！[怒]", "//@某人:顶 @试验微力", "这个情况确实存在，我也路过看到过")
         )
     ]
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     found = mentions(root, *reposts)
     assert {row.case_id for row in found.values()} == {found[str(root)].case_id}
@@ -288,35 +271,35 @@ def test_reposts_collapse_into_one_case_and_each_is_a_report_to_be_answered(
 
 
 def test_the_first_repost_of_a_post_that_never_named_us_opens_the_case(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     thread = {"id": 4242, "idstr": "4242", "text": "望湖镇滨湖路3号门口垃圾没人清运", "user": {"id": 1}}
     first = standin.mention("@试验微力", at=at - timedelta(minutes=2), retweeted_status=thread)
     second = standin.mention("@试验微力 //@甲:", at=at - timedelta(minutes=1), author=72, retweeted_status=thread)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert case_of(one(first)).text == thread["text"]
     assert (one(second).state, one(second).case_id) == ("joined", one(first).case_id)
 
 
 def test_a_repost_that_tells_of_another_place_is_a_matter_of_its_own(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     root = standin.mention(RUBBISH, at=at - timedelta(minutes=9))
     thread = {"id": root, "idstr": str(root), "text": RUBBISH, "user": {"id": 1}}
     other = "我们临江街道青石街8号的井盖也坏了，晚上很危险"
     made = standin.mention(other, at=at, author=73, retweeted_status=thread)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert one(made).state == "case"
     assert one(made).case_id != one(root).case_id
 
 
 def test_the_same_person_saying_the_same_again_is_one_matter(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     ids = [standin.mention(RUBBISH, at=at - timedelta(hours=9 - i), author=74) for i in range(3)]
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert len({row.case_id for row in mentions(*ids).values()}) == 1
 
@@ -330,10 +313,10 @@ def test_the_same_person_saying_the_same_again_is_one_matter(
     ],
 )
 def test_rumours_and_abuse_wait_for_a_reviewer_with_their_reason(
-    client: Client, standin: Standin, intake: Intake, at: datetime, words: str, code: str
+    weibo: Client, standin: Standin, intake: Intake, at: datetime, words: str, code: str
 ) -> None:
     made = standin.mention(words, at=at, author=75)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     row = one(made)
     assert (row.state, row.hold and row.hold["code"], row.held_at) == ("held", code, at)
@@ -341,22 +324,22 @@ def test_rumours_and_abuse_wait_for_a_reviewer_with_their_reason(
     assert reports(made) == []
 
 
-def test_danger_to_life_is_never_held(client: Client, standin: Standin, intake: Intake, at: datetime) -> None:
+def test_danger_to_life_is_never_held(weibo: Client, standin: Standin, intake: Intake, at: datetime) -> None:
     made = standin.mention("@试验微力 扩散！求证！滨湖路3号着火了，有人被困，救命", at=at, author=76)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert one(made).state == "case"
     assert case_of(one(made)).urgency == "emergency"
 
 
 def test_one_account_with_many_posts_is_held_from_the_limit_on(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     ids = [
         standin.mention(f"@试验微力 滨湖路{i}号的路灯不亮", at=at - timedelta(seconds=60 - i), author=77)
         for i in range(13)
     ]
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     found = mentions(*ids)
     held = [i for i in ids if found[str(i)].state == "held"]
@@ -365,38 +348,38 @@ def test_one_account_with_many_posts_is_held_from_the_limit_on(
 
 
 def test_where_the_telephone_was_counts_only_where_the_words_name_no_place(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     lng, lat = tiny.Tiny().in_east
     geo = {"type": "Point", "coordinates": [lat, lng]}
     named = standin.mention(RUBBISH, at=at, author=78, geo=geo)
     unnamed = standin.mention("@试验微力 门口的垃圾好几天没人清运了", at=at, author=79, geo=geo)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert case_of(one(named)).place_by == "geocoder"
     case = case_of(one(unnamed))
     assert (case.place_by, case.source_datum, case.source_lng) == ("reporter", "GCJ-02", lng)
 
 
-def test_our_own_posts_are_no_mentions(client: Client, standin: Standin, at: datetime) -> None:
+def test_our_own_posts_are_no_mentions(weibo: Client, standin: Standin, at: datetime) -> None:
     made = standin.mention("@试验微力 每日播报", at=at, author=int(OWN))
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     assert mentions(made) == {}
 
 
-def test_only_one_worker_takes_at_a_time(client: Client, standin: Standin, intake: Intake, at: datetime) -> None:
+def test_only_one_worker_takes_at_a_time(weibo: Client, standin: Standin, intake: Intake, at: datetime) -> None:
     with transaction(program(tiny.DISTRICT)) as session:
         assert inbox.leased(session, "take") is not None
         assert inbox.leased(session, "fetch") is not None
         assert inbox.take(intake, at=at) is None
-        assert fetching.fetch(tiny.DISTRICT, client, at=at) is None
+        assert fetching.fetch(tiny.DISTRICT, weibo, at=at) is None
 
 
 def test_what_was_done_about_a_mention_cannot_be_rewritten(
-    client: Client, standin: Standin, intake: Intake, at: datetime
+    weibo: Client, standin: Standin, intake: Intake, at: datetime
 ) -> None:
     standin.mention(RUBBISH, at=at)
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     for sql in ("DELETE FROM mention_event WHERE district_code = :d", "DELETE FROM mention WHERE district_code = :d"):
         with pytest.raises(DBAPIError), transaction(program(tiny.DISTRICT)) as session:
@@ -413,10 +396,10 @@ def test_what_was_done_about_a_mention_cannot_be_rewritten(
     ],
 )
 def test_hostile_words_are_kept_as_words(
-    client: Client, standin: Standin, intake: Intake, at: datetime, words: str
+    weibo: Client, standin: Standin, intake: Intake, at: datetime, words: str
 ) -> None:
     made = standin.mention(words, at=at, author=80, user={"id": 80, "screen_name": words[:30]})
-    fetch_all(client, at)
+    fetch_all(weibo, at)
     take_all(intake, at)
     assert one(made).state == "case"
 
@@ -431,9 +414,9 @@ district, url, token, own, at = sys.argv[1:6]
 at = datetime.fromisoformat(at)
 intake = wiring.intake(district)
 print("ready", flush=True)
-with Client(url, token, own_id=own) as client:
+with Client(url, token, own_id=own) as weibo:
     while True:
-        page = fetching.fetch(district, client, at=at, own_id=own)
+        page = fetching.fetch(district, weibo, at=at, own_id=own)
         taken = inbox.take(intake, at=at)
         if page is not None and page.done and taken is not None and not taken.all:
             break
@@ -442,9 +425,9 @@ print("over", flush=True)
 
 
 def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
-    served: tuple[Standin, str], at: datetime
+    weibo_served: tuple[Standin, str], at: datetime
 ) -> None:
-    standin, url = served
+    standin, url = weibo_served
     ids = [
         standin.mention(f"滨湖路{i}号的垃圾没人清运，第{i}次说了", at=at - timedelta(seconds=3000 - i), author=8000 + i)
         for i in range(300)

@@ -1,7 +1,6 @@
 """Answers on posts: once for each answer, whatever breaks between the words leaving and the platform saying so."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ from hotline.weibo.models import Mention, MentionEvent
 from hotline.weibo.platform import Client, Post
 from tests import tiny
 from tests.builders import program
-from tests.standin_weibo import OWN, TOKEN, Standin, serving
+from tests.standin_weibo import Standin
 
 pytestmark = pytest.mark.database
 
@@ -43,25 +42,13 @@ def _ground(district: tiny.Tiny) -> None:
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[Standin, str]]:
-    with serving() as made:
-        yield made
-
-
-@pytest.fixture
-def standin(served: tuple[Standin, str]) -> Standin:
-    return served[0]
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def reply(served: tuple[Standin, str], clock: Clock) -> Iterator[WeiboReply]:
-    with Client(served[1], TOKEN, own_id=OWN, silence_s=0.5, whole_s=1.0) as client:
-        yield WeiboReply(client, clock=clock)
+def reply(weibo: Client, clock: Clock) -> WeiboReply:
+    return WeiboReply(weibo, clock=clock)
 
 
 @pytest.fixture

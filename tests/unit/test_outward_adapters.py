@@ -3,12 +3,9 @@
 import hmac
 import json
 import ssl
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -24,6 +21,7 @@ from hotline.outward.chat import Chat
 from hotline.outward.mail import MailSettings, Smtp
 from hotline.outward.sink import KEPT, Sink, caught
 from hotline.outward.sms import HttpSms, SmsSettings, sign
+from tests.standin_provider import Provider, lead_here, providing
 
 pytestmark = pytest.mark.unit
 
@@ -43,66 +41,10 @@ def message(**known: object) -> Outgoing:
     return Outgoing(**(filled | known))  # type: ignore[arg-type]  # by name
 
 
-class Provider:
-    """An SMS provider that remembers keys, and does what the test says."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.sent: set[str] = set()
-        self.mode = "ok"
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                provider.got.append((self.path, dict(self.headers), body))
-                provider.answer(self)
-
-            def do_GET(self) -> None:
-                provider.got.append((self.path, dict(self.headers), b""))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *given: object) -> None:
-                del given
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/sms"
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        _, headers, _ = self.got[-1]
-        if self.mode == "slow":
-            time.sleep(1.2)
-        if self.mode in ("ok", "half", "slow", "cut"):
-            self.sent.add(headers.get("Idempotency-Key", ""))
-        status = {"error": 500, "busy": 429, "no": 403, "moved": 302}.get(self.mode, 200)
-        body = json.dumps({"code": 0 if self.mode != "bad" else 17, "msgid": "A1\r\nX"}).encode()
-        try:
-            handler.send_response(status)
-            if self.mode == "moved":
-                handler.send_header("Location", "/elsewhere")
-            if self.mode == "busy":
-                handler.send_header("Retry-After", "90")
-            handler.send_header("Content-Length", str(len(body)))
-            handler.end_headers()
-            sent = body[:7] + b"}" * (len(body) - 7) if self.mode == "half" else body
-            handler.wfile.write(sent[:5] if self.mode == "cut" else sent)
-        except OSError:
-            # Who did not want to wait has gone.
-            pass
-        handler.close_connection = True
-
-
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    made = Provider()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    made.thread.join(5)
+    with providing() as made:
+        yield made
 
 
 @pytest.fixture
@@ -337,20 +279,45 @@ def test_line_ends_in_address_or_subject_never_reach_a_header(post: tuple[Box, C
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_robot_gets_plain_text_and_its_failures_are_tried_again(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("robot", "way", "kind", "words", "no"),
+    [
+        ("wecom", "/cgi-bin/webhook/send?key=key-0123456789", "msgtype", ("text", "content"), {"errcode": 93000}),
+        ("dingtalk", "/robot/send?access_token=tok0123456789", "msgtype", ("text", "content"), {"errcode": 310000}),
+        ("feishu", "/open-apis/bot/v2/hook/abcdef0123456789/", "msg_type", ("content", "text"), {"code": 19001}),
+    ],
+)
+def test_robot_gets_plain_text_as_its_company_wants_it_and_its_no_is_heard(
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    robot: str,
+    way: str,
+    kind: str,
+    words: tuple[str, str],
+    no: dict[str, object],
 ) -> None:
-    from apprise.plugins.feishu import NotifyFeishu
-
-    monkeypatch.setattr(NotifyFeishu, "notify_url", provider.url.rpartition("/")[0] + "/{token}/")
-    way = Chat("feishu")
-    one = message(address="feishu://abcdef0123456789", subject="新派单", text="编号 1")
-    provider.got.clear()
-    way.send(one)
-    assert "编号 1" in json.dumps(json.loads(provider.got[0][2]), ensure_ascii=False)
-    provider.mode = "error"
+    """The answers are those that the three companies document: a no comes with status 200."""
+    one, chat = message(address=lead_here(robot, provider, monkeypatch), subject="新派单", text="编号 1"), Chat(robot)
+    provider.says = {"code": 0, "msg": "success"} if robot == "feishu" else {"errcode": 0, "errmsg": "ok"}
+    chat.send(one)
+    path, headers, body = provider.got[0]
+    told = json.loads(body)
+    assert path == way
+    assert headers["Content-Type"].startswith("application/json")
+    assert told[kind] == "text"
+    said = told[words[0]][words[1]]
+    assert said.startswith("新派单")
+    assert said.endswith("编号 1")
+    assert "isAtAll" not in told.get("at", {}) or told["at"]["isAtAll"] is False
+    provider.says = no | {"msg": "no"}
+    with pytest.raises(Later, match=str(next(iter(no.values())))):
+        chat.send(one)
+    for provider.mode in ("error", "half", "cut"):
+        with pytest.raises(Later):
+            chat.send(one)
+    provider.mode, provider.says = "ok", {"hello": 1}
     with pytest.raises(Later):
-        way.send(one)
+        chat.send(one)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text as sql
 from starlette.testclient import TestClient
 
-from api import wiring
+from api import wiring, worker
 from core.actor import system
 from core.db import snapshot, transaction
 from hotline.open311 import keys, requests, services
@@ -383,6 +383,25 @@ def test_the_same_form_at_the_same_moment_from_many_threads_is_one_case(server: 
     assert len(found) == 10
     assert len(set(found)) == 1
     assert cases() == before + 1
+
+
+def test_what_keys_sent_is_forgotten_after_its_retention_by_the_nightly_task_and_requests_stay(
+    post: Callable[..., Any],
+) -> None:
+    own, before = {"Idempotency-Key": "client-kept-0001"}, cases()
+    number = post(headers=own, description="井盖缺了两角").json()[0]["service_request_id"]
+    worker.nightly()
+    assert post(headers=own, description="井盖缺了两角").json()[0]["service_request_id"] == number, "not a day old"
+    old = datetime.now(UTC) - requests.REMEMBERED - timedelta(hours=1)
+    with program() as session:
+        session.execute(sql("UPDATE open311_seen SET at = :old"), {"old": old})
+    worker.nightly()
+    with snapshot(system(tiny.DISTRICT)) as session:
+        assert session.execute(sql("SELECT count(*) FROM open311_seen")).scalar_one() == 0
+    assert cases() == before + 1
+    assert requests.remembered({"open311_seen_days": 7}) == timedelta(days=7)
+    for unreadable in (0, -1, "7", True, 10**9, None):
+        assert requests.remembered({"open311_seen_days": unreadable}) == requests.REMEMBERED
 
 
 # --- tokens

@@ -3,7 +3,7 @@
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import text as sql
+from starlette.testclient import TestClient
 
 from api import wiring
 from core.actor import Actor, Role, system
@@ -354,3 +355,66 @@ def test_our_own_server_as_the_other_side_takes_it_and_gives_its_answer_back(ser
     assert answer is not None
     assert answer.startswith("已经处理好（区水务局")
     assert theirs in answer
+
+
+# --- the view
+
+
+def test_supervision_sees_which_case_went_where_how_it_stands_there_and_has_it_tried_again(
+    standin: Standin, at: datetime, signed_in: Callable[[str], TestClient]
+) -> None:
+    serve(standin.url)
+    standin.say["POST requests.json"] = (400, [{"code": 400, "description": "<b>no such street</b>"}])
+    case = dispatched(at)
+    assert steps(at) == ["refused"]
+    boss = signed_in("supervisor")
+    shown = boss.get("/deliveries/open311?box=failed").text
+    assert f'href="/cases/{case.number}"' in shown
+    assert "127.0.0.1" in shown
+    assert "&lt;b&gt;no such street" in shown
+    assert "theirs-0001" not in shown
+    standin.say |= {"POST requests.json": (200, [{"service_request_id": "90"}]), "GET requests.json": (200, [])}
+    again = f"/deliveries/open311/{kept().id}/retry"
+    assert boss.post(again).status_code == 303
+    now = wiring.now() + timedelta(seconds=1)
+    assert steps(now) == ["sent"]
+    told = {"service_request_id": "90", "status": "open", "status_notes": "<i>已派人</i>\u202e"}
+    standin.say["GET requests/90.json"] = (200, [told])
+    assert steps(now + timedelta(minutes=2)) == ["sent"]
+    seen = forward.There.of(kept().remote_status)
+    assert (seen.status, seen.at, seen.notes) == ("open", now + timedelta(minutes=2), "<i>已派人</i>")
+    shown = boss.get(f"/deliveries/open311?number={case.number}").text
+    assert "&lt;i&gt;已派人" in shown
+    assert "对方办理中" in shown
+    assert boss.post(again).status_code == 409, "nothing is wrong with it"
+    assert f"Open311 {case.number}" in boss.get("/deliveries").text, "who had it tried again is written down"
+    assert boss.get("/deliveries/open311?box=nonsense").status_code == 422
+    assert boss.post(f"/deliveries/open311/{uuid.uuid4()}/retry").status_code == 404
+    for login in ("operator", "admin", "streets", "official", "gridwest"):
+        other = signed_in(login)
+        assert other.get("/deliveries/open311").status_code == 403, login
+        assert other.post(again).status_code == 403, login
+
+
+def test_a_retry_never_overlaps_the_try_that_may_be_on_its_way(
+    standin: Standin, at: datetime, signed_in: Callable[[str], TestClient]
+) -> None:
+    serve(standin.url)
+    standin.say["POST requests.json"] = (503, b"busy")
+    dispatched(at)
+    assert steps(at) == ["waiting"]
+    now = wiring.now()
+    with transaction(system(tiny.DISTRICT, "tests")) as session:
+        # Another worker took it a moment ago.
+        session.execute(
+            sql("UPDATE open311_forward SET next_at = :until WHERE district_code = :d AND state = 'waiting'"),
+            {"d": tiny.DISTRICT, "until": now + forward.LEASE},
+        )
+    assert signed_in("supervisor").post(f"/deliveries/open311/{kept().id}/retry").status_code == 303
+    assert kept().next_at == now + forward.LEASE
+
+
+def test_what_was_kept_of_a_look_before_its_moment_was_is_read_too() -> None:
+    for there in (forward.There(), forward.There("token", datetime(2026, 3, 2, tzinfo=UTC)), forward.There("open")):
+        assert forward.There.of(there.kept()) == there
+    assert forward.There.of("closed 已修好 了") == forward.There("closed", None, "已修好 了")
