@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from api import wiring
 from core.actor import Role, system
+from core.crypto import unseal
 from core.db import snapshot, transaction
-from core.errors import Invalid
+from core.errors import Forbidden, Invalid
 from dispatch.models import Case
 from hotline.desk import importing
 from hotline.desk.models import ImportRun
@@ -196,6 +197,45 @@ def test_the_same_file_put_up_by_two_at_once_is_one_import(district: tiny.Tiny) 
     assert [(one.id, known) for one, known in came] == [(first.id, True)]
     with transaction(supervisor) as session:
         importing.cancel(session, first.id, at=at)
+
+
+def test_a_file_of_the_whole_district_is_no_business_of_a_supervisor_of_one_town(district: tiny.Tiny) -> None:
+    of_one_town = builders.actor(Role.SUPERVISOR, district=tiny.DISTRICT, town=tiny.WEST)
+    at = datetime.now(UTC)
+    with transaction(system(tiny.DISTRICT, "tests")) as session:
+        run, _ = importing.queue(session, "内容\n全区的表格\n".encode(), "all.csv", at=at)
+        importing.cancel(session, run.id, at=at)
+    for look in (
+        importing.newest,
+        lambda session: importing.progress(session, run.id),
+        lambda session: list(importing.refusals(session, run.id)),
+        lambda session: importing.queue(session, ROWS.encode(), "a.csv", at=at),
+    ):
+        with pytest.raises(Forbidden), snapshot(of_one_town) as session:
+            look(session)
+
+
+def test_a_file_given_again_after_it_was_stopped_goes_on_from_there(signed_in: SignIn) -> None:
+    rows = ("内容\n" + "".join(f"第{n}处停了又续的占道\n" for n in range(60))).encode()
+    supervisor = signed_in("supervisor")
+    supervisor.post("/import", files={"file": ("stopped.csv", rows)})
+    importing.work(wiring.intake(), at=datetime.now(UTC), size=25)
+    assert supervisor.post(f"/import/{newest().id}/cancel").status_code == 303
+    assert (newest().state, newest().done) == ("cancelled", 25)
+    with transaction(system(tiny.DISTRICT, "tests")) as session:
+        kept = session.scalars(select(ImportRun.sealed).where(ImportRun.id == newest().id)).one()
+    assert kept is not None
+    assert len(unseal(kept, context="import")) < 60, "the rows of a file that is over are not kept"
+    give(supervisor, rows, "stopped.csv")
+    assert (newest().state, newest().taken, newest().repeated) == ("done", 60, 0)
+    assert len(cases("处停了又续的占道")) == 60
+
+
+def test_rows_that_are_here_are_told_by_their_number_among_new_ones(signed_in: SignIn) -> None:
+    supervisor = signed_in("supervisor")
+    give(supervisor, "编号,内容\nK-1,旧路面坑洼\nK-2,旧井盖松动\n".encode())
+    give(supervisor, "编号,内容\nK-2,旧井盖松动\nK-3,新路灯不亮\nK-3,新路灯不亮\n,\n".encode(), "later.csv")
+    assert (newest().taken, newest().repeated, newest().refused) == (1, 2, 0)
 
 
 def test_only_supervisors_take_files_in(signed_in: SignIn) -> None:
