@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
+from api import wiring
 from api.feed import Feed, feed
 from api.pages import phone as phone_page
 from core.actor import system
@@ -48,7 +49,7 @@ def _keys(district: tiny.Tiny) -> Iterator[None]:
 
 @pytest.mark.parametrize(("told", "seconds"), [(30, 30), ("90s", 90), (0, 90), (10**9, 90), ([1], 90), (None, 90)])
 def test_a_slip_in_the_settings_stops_no_call(told: object, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phone_page.wiring, "rulebook", lambda _: SimpleNamespace(settings={"wrap_s": told}))
+    monkeypatch.setattr(wiring, "rulebook", lambda _: SimpleNamespace(settings={"wrap_s": told}))
     assert phone_page.wrap_of(tiny.DISTRICT) == timedelta(seconds=seconds)
 
 
