@@ -194,6 +194,13 @@ class TwinIndex:
             if len(self._order) > self._kept:
                 self._drop(self._order.popleft())
 
+    def discard(self, case_id: Hashable) -> None:
+        """Forget the messages of a case that came to nothing; looks through all that are kept."""
+        with self._lock:
+            for slot in [slot for slot, kept in self._messages.items() if kept.case_id == case_id]:
+                self._order.remove(slot)
+                self._drop(slot)
+
     def find(
         self,
         text: str,
