@@ -207,15 +207,39 @@ def one_statement(
     The hot path: three round trips (begin with scope, statement, commit) and none of the ORM. sql must be the same
     object's text each time, for it is prepared. Raises as `transaction` does.
     """
+    with _hot(actor, bind) as driver, psycopg.RawCursor(driver) as cursor:
+        row = cursor.execute(sql, values, prepare=True).fetchone()
+        driver.commit()
+    return row
+
+
+def together(
+    actor: Actor, asked: Sequence[tuple[bytes, Sequence[Any]]], *, bind: Engine | None = None
+) -> list[tuple[Any, ...] | None]:
+    """Run prepared statements in one transaction, none waiting for the answer of the one before; return first rows.
+
+    All are committed or none. Otherwise as `one_statement`: one commit and few round trips for all of them.
+    """
+    with _hot(actor, bind) as driver:
+        cursors = [psycopg.RawCursor(driver) for _ in asked]
+        with driver.pipeline():
+            for cursor, (sql, values) in zip(cursors, asked, strict=True):
+                cursor.execute(sql, values, prepare=True)
+        found = [cursor.fetchone() for cursor in cursors]
+        driver.commit()
+    return found
+
+
+@contextmanager
+def _hot(actor: Actor, bind: Engine | None) -> Iterator[psycopg.Connection[Any]]:
+    """Lend a connection in a transaction of the actor's; whoever borrows it commits, else it is rolled back."""
     with translated():
         chosen = bind or engine()
         pooled = chosen.raw_connection()
         driver = _driver(pooled)
         try:
             _begin(driver, actor, read_only=False)
-            with psycopg.RawCursor(driver) as cursor:
-                row = cursor.execute(sql, values, prepare=True).fetchone()
-            driver.commit()
+            yield driver
         except BaseException:
             # Whatever ended it, an interrupt too: the connection goes back without an open transaction.
             if driver.closed:
@@ -226,7 +250,6 @@ def one_statement(
             raise
         finally:
             pooled.close()
-    return row
 
 
 def ask(session: Session, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ done before the transaction began.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, system
-from core.db import Base, one_statement, transaction
+from core.db import Base, one_statement, together, transaction
 from core.errors import Conflict
 from core.ids import new_id
 from dispatch import models
@@ -106,9 +106,10 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """The one statement of a new case, ready to be run."""
 
+    new: NewCase
     sql: bytes
     values: list[Any]
     #: What it leads to, unless the report was here before.
@@ -121,7 +122,7 @@ def open_now(book: Rulebook, new: NewCase, *, bind: Engine | None = None) -> Ope
     Idempotent by (channel, source_id) and by idempotency_key: a repeated report answers with the case that it opened.
     In a transaction of the program's own: neutral intake.
     """
-    program, made = system(book.district, "intake"), _prepare(book, new)
+    program, made = system(book.district, "intake"), prepare(book, new)
     written = one_statement(program, made.sql, made.values, bind=bind)
     if written is not None and written[0]:
         return made.opened
@@ -129,7 +130,21 @@ def open_now(book: Rulebook, new: NewCase, *, bind: Engine | None = None) -> Ope
         return _earlier(session, book.district, new)
 
 
-def _prepare(book: Rulebook, new: NewCase) -> _Prepared:
+def open_together(book: Rulebook, made: Sequence[Prepared], *, bind: Engine | None = None) -> list[Opened]:
+    """Write new cases as `open_now` does each, in one transaction: all of them or none; return what became of them."""
+    program = system(book.district, "intake")
+    written = together(program, [(one.sql, one.values) for one in made], bind=bind)
+    if all(row and row[0] for row in written):
+        return [one.opened for one in made]
+    with transaction(program, bind=bind) as session:
+        return [
+            one.opened if row and row[0] else _earlier(session, book.district, one.new)
+            for one, row in zip(made, written, strict=True)
+        ]
+
+
+def prepare(book: Rulebook, new: NewCase) -> Prepared:
+    """Return the statement that opens a case; nothing is asked and nothing is written."""
     case_id, district, at = new_id(), book.district, new.received_at
     process = book.process(new.process)
     state = "dispatched" if new.decision else process.initial
@@ -186,7 +201,7 @@ def _prepare(book: Rulebook, new: NewCase) -> _Prepared:
 
     sql, names = _statement(len(lines), len(clocks), len(topics), bool(new.decision))
     opened = Opened(case_id, new.number, state, unit, due.due_at if due else None, due.name if due else None)
-    return _Prepared(sql, [values[name] for name in names], opened)
+    return Prepared(new, sql, [values[name] for name in names], opened)
 
 
 def _json(value: Any) -> str:

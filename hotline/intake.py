@@ -6,7 +6,7 @@ Built once per process for one district; everything in it is read-only and share
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from core.datums import Datum, point
 from core.errors import Invalid
 from dispatch.log import checked_times
 from dispatch.numbers import Numbers, access_code, access_hash
-from dispatch.opening import NewCase, Opened, Placed, Sealed, open_now
+from dispatch.opening import NewCase, Opened, Placed, Prepared, Sealed, open_now, open_together, prepare
 from dispatch.rulebook import Rulebook
 from dispatch.rules import Decision
 from hotline.classify import Classification
@@ -173,6 +173,14 @@ class Receipt:
     call: str
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A report that is understood and ready to be written with others."""
+
+    prepared: Prepared
+    known: Understanding
+
+
 class Intake:
     """Takes reports of one district in."""
 
@@ -238,13 +246,44 @@ class Intake:
         """
         checked_times(report.reported_at, at)
         known = understood or self.understand(report)
+        opened = open_now(self.book, self._new_case(report, known, actor=actor, at=at), bind=bind)
+        if not opened.repeated:
+            self._keep_twin(opened.case_id, report, known)
+        return self._receipt(opened, known)
+
+    def begin(self, report: Report, known: Understanding, *, actor: Actor, at: datetime) -> Begun:
+        """Prepare what `receive` would write, to be written with others by `finish`; nothing is written yet.
+
+        Whoever understands the next report finds this one among the twins already. Raises Invalid.
+        """
+        checked_times(report.reported_at, at)
+        made = prepare(self.book, self._new_case(report, known, actor=actor, at=at))
+        self._keep_twin(made.opened.case_id, report, known)
+        return Begun(made, known)
+
+    def finish(self, begun: Sequence[Begun], *, bind: Engine | None = None) -> list[Receipt]:
+        """Write what was begun, in one transaction: all of it or none; return the receipts. Raises Unavailable."""
+        try:
+            opened = open_together(self.book, [one.prepared for one in begun], bind=bind)
+        except BaseException:
+            self.abandon(begun)
+            raise
+        self.abandon([one for one, case in zip(begun, opened, strict=True) if case.repeated])
+        return [self._receipt(case, one.known) for one, case in zip(begun, opened, strict=True)]
+
+    def abandon(self, begun: Iterable[Begun]) -> None:
+        """Forget what was begun and is not written: nobody is told that he repeats a case that there is not."""
+        for one in begun:
+            self.twins.discard(str(one.prepared.opened.case_id))
+
+    def _new_case(self, report: Report, known: Understanding, *, actor: Actor, at: datetime) -> NewCase:
+        """Return the case that a report is to become; raises Invalid."""
         patrol = report.channel == "patrol" and actor.role is Role.GRID_WORKER
         if patrol:
             self._check_found(known.place, actor)
         number = self.numbers.take(at)
-        code = access_code(number)
         found = known.classification
-        new = NewCase(
+        return NewCase(
             channel=report.channel,
             text=report.text.strip(),
             title=report.title.strip()[:200],
@@ -264,17 +303,15 @@ class Intake:
             decision=None if patrol or known.doubts else known.decision,
             suggestions=known.kept(),
             reporter=_sealed(report),
-            access_hash=access_hash(number, code),
+            access_hash=access_hash(number, access_code(number)),
             process="patrol" if patrol else "complaint",
         )
-        opened = open_now(self.book, new, bind=bind)
-        if not opened.repeated:
-            place = known.place
-            lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
-            case_id = str(opened.case_id)
-            whole = _whole(report.title, report.text)
-            self.twins.add(case_id, whole, lng, lat, report.reported_at, found.level1, radius_m=off)
-        return self._receipt(opened, known)
+
+    def _keep_twin(self, case_id: uuid.UUID, report: Report, known: Understanding) -> None:
+        place, level1 = known.place, known.classification.level1
+        lng, lat, off = (place.lng, place.lat, place.radius_m) if place else (None, None, 0.0)
+        whole = _whole(report.title, report.text)
+        self.twins.add(str(case_id), whole, lng, lat, report.reported_at, level1, radius_m=off)
 
     @staticmethod
     def _check_found(place: Placed | None, actor: Actor) -> None:

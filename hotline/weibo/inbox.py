@@ -18,19 +18,19 @@ from sqlalchemy.orm import Session
 
 from core.actor import system
 from core.crypto import blind_index, seal, unseal
-from core.db import actor_of, transaction
+from core.db import actor_of, ask, transaction
 from core.errors import Invalid, NotFound, Unavailable
 from core.ids import new_id
 from dispatch.models import Case
 from dispatch.models import Report as CaseReport
-from hotline.intake import Intake, Report
+from hotline.intake import Begun, Intake, Report, Understanding
 from hotline.weibo import late
 from hotline.weibo.models import Mention, MentionEvent, WeiboCursor
 from hotline.weibo.platform import Gone, Platform, Post
 from hotline.weibo.screen import Held, Screen, own_words
 
 #: Mentions taken in one transaction; the lock on the cursor's row is held that long.
-BATCH: Final = 50
+BATCH: Final = 100
 #: A repost with fewer words of its own says "me too".
 _OWN_MATTER: Final = 8
 #: Two places further apart are two matters.
@@ -216,13 +216,35 @@ def take(
         query = select(Mention).where(Mention.district_code == district, Mention.state == "received")
         rows = session.scalars(query.order_by(Mention.posted_at, Mention.id).limit(BATCH).with_for_update()).all()
         taker = _Taker(session, intake, at, platform=platform, address=address, bind=bind)
-        for row in rows:
-            taker.take(row)
+        taker.take_all(rows)
         return Taken(taker.cases, taker.joined, taker.held)
 
 
+#: Of each mention: posts that its author made shortly before, and whether others are by the same author or of the same
+#: thread. Most have none, and nothing more is asked of them.
+_KIN: Final = (
+    "SELECT m.id, (SELECT count(*) FROM (SELECT 1 FROM mention AS b WHERE b.district_code = $1 "
+    "AND b.author_index = m.author_index AND b.posted_at > m.posted_at - $3::interval "
+    "AND b.posted_at <= m.posted_at AND b.id <> m.id LIMIT $4::int) AS few), "
+    "EXISTS (SELECT 1 FROM mention AS a WHERE a.district_code = $1 AND a.author_index = m.author_index "
+    "AND a.posted_at > m.posted_at - $5::interval AND a.id <> m.id), "
+    "EXISTS (SELECT 1 FROM mention AS t WHERE t.district_code = $1 AND t.root_id = m.root_id AND t.id <> m.id) "
+    "FROM mention AS m WHERE m.district_code = $1 AND m.id = ANY ($2::uuid[])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kin:
+    """What is there of the same author and thread as a mention."""
+
+    #: Posts of the same account within the span of the screen.
+    before: int
+    author: bool
+    thread: bool
+
+
 class _Taker:
-    """Takes mentions in one transaction; cases are opened by intake in transactions of their own."""
+    """Takes mentions in one transaction; their cases are opened by intake, many in one transaction of its own."""
 
     def __init__(
         self,
@@ -240,30 +262,62 @@ class _Taker:
         self._screen = Screen.of(intake.book.settings)
         told = intake.book.settings.get("weibo") or {}
         self._datum = str(told.get("datum", _DATUM))
+        self._kin: dict[uuid.UUID, _Kin] = {}
+        #: Thread → its case, as far as these mentions asked for it.
+        self._threads: dict[str, uuid.UUID] = {}
+        #: Cases that others joined.
+        self._cases: dict[uuid.UUID, Case] = {}
+        #: What the words of reposts were understood to say, which are much the same ones.
+        self._understood: dict[str, Understanding] = {}
+        #: Mentions that become cases of their own, and reports of joined ones: written together.
+        self._begun: list[tuple[Mention, Begun]] = []
+        self._reports: list[dict[str, Any]] = []
         self.cases = self.joined = self.held = 0
+
+    def take_all(self, rows: Sequence[Mention]) -> None:
+        """Take mentions in their order; what is known of them goes to the database in few statements."""
+        if not rows:
+            return
+        given = (self._district, [row.id for row in rows], self._screen.span, self._screen.most + 1, _AGAIN)
+        self._kin = {row[0]: _Kin(*row[1:]) for row in ask(self._session, _KIN, given)}
+        try:
+            for row in rows:
+                self.take(row)
+        except BaseException:
+            self._intake.abandon([one for _, one in self._begun])
+            raise
+        self._open_begun()
+        if self._reports:
+            self._session.execute(insert(CaseReport).values(self._reports).on_conflict_do_nothing())
+        self._session.flush()
 
     def take(self, row: Mention) -> None:
         """Let one mention become a case, a part of one, or a review."""
         if row.cut and self._platform is not None and not self._complete(row):
             return
-        report = self._report(row)
+        report, kin = self._report(row), self._kin[row.id]
         try:
-            known = self._intake.understand(report)
+            known = self._understood.get(report.text) if kin.thread else None
+            known = known or self._intake.understand(report)
         except Invalid:
             # Nothing but faces and names, or more than any text: a person looks.
             self._hold(row, Held("wordless"))
             return
         emergency = known.classification.urgency == "emergency"
         if row.reviewed_at is None and not emergency:
-            held = self._screen.judge(row.text or row.root_text, before=self._before(row))
+            held = self._screen.judge(row.text or row.root_text, before=kin.before)
             # A bare repost says nothing itself, but the reposted matter does.
             if held is not None and not (held.code == "wordless" and row.root_text):
                 self._hold(row, held)
                 return
         main = self._main(row)
         if main is not None:
+            self._understood.setdefault(report.text, known)
             self._join(row, main)
             return
+        if report.text in self._understood:
+            # Who repeats whom has changed since.
+            known = self._intake.understand(report)
         if known.place is None and row.lng is not None and row.lat is not None:
             # The words name the place of the matter, the telephone only where its owner was.
             report = replace(report, lng=row.lng, lat=row.lat, datum=row.datum or self._datum)
@@ -272,11 +326,18 @@ class _Taker:
             except Invalid:
                 report = replace(report, lng=None, lat=None, datum=None)
         actor = system(self._district, "weibo")
-        receipt = self._intake.receive(report, actor=actor, at=self._at, understood=known, bind=self._bind)
-        row.state, row.case_id, row.opened_at = "case", receipt.case_id, self._at
-        note(self._session, row.id, "opened", at=self._at, number=receipt.number)
-        self._session.flush()
-        self.cases += 1
+        self._begun.append((row, self._intake.begin(report, known, actor=actor, at=self._at)))
+
+    def _open_begun(self) -> None:
+        """Open the cases of mentions that are matters of their own, in one transaction."""
+        begun, self._begun = self._begun, []
+        if not begun:
+            return
+        receipts = self._intake.finish([one for _, one in begun], bind=self._bind)
+        for (row, _), receipt in zip(begun, receipts, strict=True):
+            row.state, row.case_id, row.opened_at = "case", receipt.case_id, self._at
+            note(self._session, row.id, "opened", at=self._at, number=receipt.number)
+        self.cases += len(begun)
 
     def _complete(self, row: Mention) -> bool:
         """Fetch the rest of a long post; return whether there still is a post to take."""
@@ -305,26 +366,28 @@ class _Taker:
     def _hold(self, row: Mention, held: Held) -> None:
         row.state, row.hold, row.held_at = "held", held.kept(), self._at
         note(self._session, row.id, "held", at=self._at, **held.kept())
-        self._session.flush()
         self.held += 1
-
-    def _before(self, row: Mention) -> int:
-        """Return how many posts the same account made shortly before."""
-        if row.author_index is None:
-            return 0
-        same = (
-            Mention.district_code == self._district,
-            Mention.author_index == row.author_index,
-            Mention.posted_at > row.posted_at - self._screen.span,
-            Mention.posted_at <= row.posted_at,
-            Mention.id != row.id,
-        )
-        some = select(Mention.id).where(*same).limit(self._screen.most + 1).subquery()
-        return self._session.scalar(select(func.count()).select_from(some)) or 0
 
     def _main(self, row: Mention) -> uuid.UUID | None:
         """Return the case that a repost or a repetition belongs to; None where it is a matter of its own."""
-        query = (
+        kin = self._kin[row.id]
+        if any(self._akin(row, one) for one, _ in self._begun):
+            self._open_begun()
+        if kin.author and (found := self._again(row)) is not None:
+            return found
+        if not kin.thread or (row.root_id == row.post_id and not self._is_root(row)):
+            return None
+        thread = self._thread(row)
+        return thread if thread is not None and not self._own_matter(row, thread) else None
+
+    @staticmethod
+    def _akin(row: Mention, other: Mention) -> bool:
+        same = row.author_index is not None and row.author_index == other.author_index
+        return same or row.root_id == other.root_id
+
+    def _others(self, row: Mention) -> Any:
+        """Return the query of cases of other mentions, first seen first, that are open or answered."""
+        return (
             select(Mention.case_id)
             .join(Case, (Case.district_code == self._district) & (Case.id == Mention.case_id))
             .where(
@@ -333,23 +396,28 @@ class _Taker:
             .order_by(Mention.id)
             .limit(1)
         )
-        if row.author_index is not None:
-            again = (
-                Mention.author_index == row.author_index,
-                Mention.posted_at > row.posted_at - _AGAIN,
-                func.regexp_replace(Mention.text, r"\s+", "", "g") == _SPACE.sub("", row.text),
-                Mention.root_id == row.root_id if row.root_id != row.post_id else Mention.text != "",
-            )
-            if (found := self._session.scalar(query.where(*again))) is not None:
-                return found
-        if row.root_id == row.post_id and not self._is_root(row):
-            return None
-        # The case of the thread's first post, where it names us; else that of the repost that came first.
-        first = (Mention.post_id == row.root_id).desc()
-        thread = self._session.scalar(
-            query.where(Mention.root_id == row.root_id).order_by(None).order_by(first, Mention.id)
+
+    def _again(self, row: Mention) -> uuid.UUID | None:
+        """Return the case of the same account's same words."""
+        same = (
+            Mention.author_index == row.author_index,
+            Mention.posted_at > row.posted_at - _AGAIN,
+            func.regexp_replace(Mention.text, r"\s+", "", "g") == _SPACE.sub("", row.text),
+            Mention.root_id == row.root_id if row.root_id != row.post_id else Mention.text != "",
         )
-        return thread if thread is not None and not self._own_matter(row, thread) else None
+        found: uuid.UUID | None = self._session.scalar(self._others(row).where(*same))
+        return found
+
+    def _thread(self, row: Mention) -> uuid.UUID | None:
+        """Return the case of the thread's first post, where it names us; else that of the repost that came first."""
+        if row.root_id not in self._threads:
+            # Two questions, each by its index: a thread may have tens of thousands of reposts.
+            first = self._session.scalar(self._others(row).where(Mention.post_id == row.root_id))
+            found = first or self._session.scalar(self._others(row).where(Mention.root_id == row.root_id))
+            if found is None:
+                return None
+            self._threads[row.root_id] = found
+        return self._threads[row.root_id]
 
     def _is_root(self, row: Mention) -> bool:
         """Return whether reposts of this post came before it."""
@@ -361,8 +429,7 @@ class _Taker:
         words = own_words(row.text)
         if sum(letter.isalnum() for letter in words) < _OWN_MATTER:
             return False
-        case = self._session.get(Case, (self._district, thread))
-        assert case is not None
+        case = self._case(thread)
         said = self._intake.understand(Report("weibo", words, min(row.posted_at, self._at)))
         if said.classification.urgency == "emergency":
             return True
@@ -382,10 +449,15 @@ class _Taker:
         other = bool(said.category and case.category_code) and path(said.category)[:1] != path(case.category_code)[:1]
         return bool(elsewhere or other)
 
+    def _case(self, case_id: uuid.UUID) -> Case:
+        if case_id not in self._cases:
+            # Held here: the session forgets what nobody holds.
+            self._cases[case_id] = self._session.get_one(Case, (self._district, case_id))
+        return self._cases[case_id]
+
     def _join(self, row: Mention, case_id: uuid.UUID) -> None:
         """Hang a mention on another one's case as a report of its own, so that it is answered with it."""
-        case = self._session.get(Case, (self._district, case_id))
-        assert case is not None
+        case = self._case(case_id)
         report = {
             "district_code": self._district,
             "id": new_id(),
@@ -395,10 +467,9 @@ class _Taker:
             "text": row.text or row.root_text,
             "received_at": self._at,
         }
-        self._session.execute(insert(CaseReport).values(report).on_conflict_do_nothing())
+        self._reports.append(report)
         row.state, row.case_id, row.opened_at = "joined", case_id, self._at
         note(self._session, row.id, "joined", at=self._at, number=case.number)
         if late.answered(case):
             late.tell(self._session, self._intake.book, row, case, address=self._address, at=self._at)
-        self._session.flush()
         self.joined += 1

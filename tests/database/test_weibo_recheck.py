@@ -37,7 +37,8 @@ def _ground(district: tiny.Tiny) -> Iterator[None]:
     yield
     with transaction(program(tiny.DISTRICT)) as session:
         session.execute(delete(Delivery))
-        session.execute(update(WeiboCursor).values(since_id=0, top_id=None, low_id=None, next_at=None, failure=None))
+        anew = {"since_id": 0, "top_id": None, "low_id": None, "next_at": None, "failure": None, "fetched_at": None}
+        session.execute(update(WeiboCursor).values(**anew))
         session.execute(update(Mention).values(state="rejected", deleted_at=func.now()))
 
 
