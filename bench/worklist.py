@@ -53,7 +53,21 @@ _ROADS = (
         "UPDATE cases SET unit_codes = unit_codes || %(u)s::varchar WHERE id IN (SELECT case_id FROM assignment "
         "WHERE share = 'assist') AND NOT unit_codes @> ARRAY[%(u)s::varchar]"
     ),
+    # Every open case has a clock, every share two of its own.
+    (
+        'INSERT INTO deadline (district_code, id, case_id, clock, unit_code, "limit", started_at, due_at, provisional, '
+        "half_at, near_at) SELECT c.district_code, gen_random_uuid(), c.id, 'reply', c.unit_code, '5wd', c.received_at, "
+        "c.due_at, false, c.due_at, c.due_at FROM cases AS c WHERE c.open"
+    ),
+    (
+        'INSERT INTO deadline (district_code, id, case_id, clock, unit_code, "limit", started_at, due_at, provisional, '
+        "half_at, near_at, assignment_id) SELECT c.district_code, gen_random_uuid(), c.id, k.clock, a.unit_code, k.most, "
+        "c.received_at, c.received_at + k.span, false, c.due_at, c.due_at, a.id "
+        "FROM assignment AS a JOIN cases AS c ON c.id = a.case_id, (VALUES ('share_sign', '4wh', interval '4 hours'), "
+        "('share_reply', '3wd', interval '3 days')) AS k (clock, most, span) WHERE a.share = 'assist'"
+    ),
     "VACUUM ANALYZE cases",
+    "VACUUM ANALYZE deadline",
     "VACUUM ANALYZE assignment",
 )
 

@@ -257,6 +257,14 @@ class Deadline(Base):
         Index("ix_deadline_case", "district_code", "case_id"),
         Index("ix_deadline_next", "district_code", "next_at", postgresql_where=text("next_at IS NOT NULL")),
         Index("ix_deadline_running", "district_code", "id", postgresql_where=text("stopped_at IS NULL")),
+        Index(
+            "ix_deadline_share",
+            "district_code",
+            "unit_code",
+            "due_at",
+            "case_id",
+            postgresql_where=text("stopped_at IS NULL AND assignment_id IS NOT NULL"),
+        ),
         CheckConstraint("(stopped_at IS NULL) = (outcome IS NULL)", name="outcome"),
     )
 

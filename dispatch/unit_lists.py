@@ -12,11 +12,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, true, tuple_
 from sqlalchemy.dialects.postgresql import UUID
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from core.db import actor_of
-from dispatch.models import Assignment, Case
+from dispatch.boxes import UNANSWERED
+from dispatch.models import Assignment, Case, Deadline
+from dispatch.walking import along_indexes
 from grid.models import Instant
+
+#: A number of shares goes no further.
+_MOST = 1001
 
 #: So many assignments are looked at for each case of a page: a case may have come more than once, or late.
 _EACH = 5
@@ -33,13 +38,81 @@ class Found:
     count: int
 
 
-def in_one_pass(
+def shares(
+    session: Session,
+    hits: Sequence[ColumnElement[bool]],
+    *,
+    unit: str,
+    key: Any,
+    down: bool,
+    plain: bool,
+    after: After,
+    take: int,
+) -> Found:
+    """Return one page of the cases in which a unit has yet to answer for a share.
+
+    hits: what is meant, as conditions on cases; plain: every share is. key: the column of cases to sort by; None for
+    the nearest limit of the unit's own, which is not the case's.
+    """
+    if key is None and plain:
+        found = Found(_by_clock(session, unit, after=after, take=take), unanswered(session, unit, most=_MOST))
+        # A share without a clock stands in no index of clocks; it is found by looking at every one.
+        if len(found.ids) == take or after is not None or len(found.ids) == found.count:
+            return found
+    own = select(func.min(Deadline.due_at)).where(*_own(session, Deadline, unit), Deadline.case_id == Case.id)
+    return _in_one_pass(
+        session, hits, key=own.scalar_subquery() if key is None else key, down=down, after=after, take=take
+    )
+
+
+def unanswered(session: Session, unit: str, *, most: int) -> int:
+    """Return how many shares a unit has yet to answer for, at most so many."""
+    mine = (Assignment.district_code == actor_of(session).district, Assignment.unit_code == unit)
+    open_ones = select(literal(1)).where(*mine, Assignment.share != "lead", Assignment.state.in_(UNANSWERED))
+    return session.scalar(select(func.count()).select_from(open_ones.limit(most).subquery())) or 0
+
+
+def own_clocks(
+    session: Session, ids: Sequence[uuid.UUID], *, unit: str, at: datetime
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """Return due time, clock and colour of the nearest limit that measures a unit's share, by case."""
+    found = session.scalars(
+        select(Deadline)
+        .where(*_own(session, Deadline, unit), Deadline.case_id.in_(ids))
+        .order_by(Deadline.due_at.desc(), Deadline.id.desc())
+    )
+    return {
+        one.case_id: {"due_at": one.due_at, "due_clock": one.clock, "colour": 3 if one.due_at <= at else one.fired}
+        for one in found
+    }
+
+
+def _own(session: Session, clock: Any, unit: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition of clocks that run for a unit's shares."""
+    here = clock.district_code == actor_of(session).district
+    return here, clock.unit_code == unit, clock.stopped_at.is_(None), clock.assignment_id.is_not(None)
+
+
+def _by_clock(session: Session, unit: str, *, after: After, take: int) -> list[uuid.UUID]:
+    """Return the cases of a unit's shares along the index of their clocks, each by its nearest."""
+    mine, other = aliased(Deadline), aliased(Deadline)
+    nearer = select(literal(1)).where(
+        *_own(session, other, unit),
+        other.case_id == mine.case_id,
+        tuple_(other.due_at, other.id) < tuple_(mine.due_at, mine.id),
+    )
+    past = _past(mine.due_at, mine.case_id, down=False, after=after)
+    found = select(mine.case_id).where(*_own(session, mine, unit), ~nearer.exists(), past)
+    with along_indexes(session):
+        return list(session.scalars(found.order_by(mine.due_at, mine.case_id).limit(take)))
+
+
+def _in_one_pass(
     session: Session, hits: Sequence[ColumnElement[bool]], *, key: Any, down: bool, after: After, take: int
 ) -> Found:
     """Return one page of the cases that conditions mean, and their number; each case is looked at once.
 
-    For conditions that few cases meet and no index orders. key: the column of cases to sort by; those without one
-    stand last.
+    For conditions that few cases meet and no index orders. Cases without a key stand last.
     """
     found = select(Case.id, key.label("key")).where(*hits).cte("found").prefix_with("MATERIALIZED")
     order = (found.c.key.desc(), found.c.id.desc()) if down else (found.c.key.asc().nulls_last(), found.c.id.asc())

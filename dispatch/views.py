@@ -7,8 +7,7 @@ Knows `cases` and the names that stand beside them; writes nothing and offers no
 import base64
 import binascii
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,9 +39,10 @@ from core.actor import Actor, Role
 from core.crypto import blind_index
 from core.db import actor_of
 from core.errors import Invalid
-from dispatch.boxes import BOXES, Box, open_states, shared
+from dispatch.boxes import BOXES, Box, open_states
 from dispatch.models import Assignment, Case, Report
-from dispatch.unit_lists import After, Found, in_one_pass, newest
+from dispatch.unit_lists import After, Found, newest, own_clocks, shares, unanswered
+from dispatch.walking import along_indexes
 from grid.models import Area, Category, Instant, Unit
 
 #: Roles that read every case of their scope; the same four as in the row policies.
@@ -56,12 +56,6 @@ _PHONE_DIGITS = (7, 12)
 #: So many states of one unit are asked one by one: rare ones are found in its index without a look at its other cases.
 #: More of them hold most of its cases, of which one walk meets enough soon.
 _FEW_STATES = 2
-#: How the planner is told to walk ordered indexes. Refused ways count as endless cost, which would wake the compiler
-#: for a query of a millisecond, and processes beside ours, whose start takes longer than a walk that stops early.
-_WALKING = {
-    **dict.fromkeys(("enable_sort", "enable_seqscan", "enable_bitmapscan", "jit"), "off"),
-    "max_parallel_workers_per_gather": "0",
-}
 
 
 class Sort(StrEnum):
@@ -228,6 +222,8 @@ def worklist(
         keys = _walked(session, asked, actor, at=at, sort=order, after=last, take=take + 1)
     found = session.execute(_with_names(keys.ids[:take], actor, at=at, sort=order)).mappings()
     rows = tuple(Row(**row) for row in found)
+    if asked.box == "shares" and actor.unit:
+        rows = _by_own_clocks(session, rows, keys.ids, actor.unit, at=at)
     return Page(
         rows=rows,
         after=_write_cursor(rows[-1], order) if rows and len(keys.ids) > take else None,
@@ -236,14 +232,29 @@ def worklist(
     )
 
 
+def _by_own_clocks(
+    session: Session, rows: Sequence[Row], order: Sequence[uuid.UUID], unit: str, *, at: datetime
+) -> tuple[Row, ...]:
+    """Return the lines of shares with the limits that measure the unit itself, in the order of their keys."""
+    own = own_clocks(session, [row.id for row in rows], unit=unit, at=at)
+    none = {"due_at": None, "due_clock": None, "colour": 0}
+    told = {row.id: replace(row, **own.get(row.id, none)) for row in rows}
+    return tuple(told[key] for key in order if key in told)
+
+
 def _own(
     session: Session, asked: Filter, actor: Actor, *, at: datetime, sort: Sort, after: After, take: int
 ) -> Found | None:
     """Return the keys of a list that begins with a unit's own assignments; None where indexes of cases lead to it."""
+    if asked.box == "shares" and not actor.unit:
+        return Found([], 0)
     if asked.box == "shares":
         hits = _conditions(asked, actor, at=at)
-        key = Case.due_at if sort is Sort.DUE else Case.received_at
-        return in_one_pass(session, hits, key=key, down=sort is Sort.NEWEST, after=after, take=take)
+        key = None if sort is Sort.DUE else Case.received_at
+        plain = replace(asked, box="") == Filter()
+        return shares(
+            session, hits, unit=actor.unit, key=key, down=sort is Sort.NEWEST, plain=plain, after=after, take=take
+        )
     if (
         actor.role is Role.UNIT
         and sort is Sort.NEWEST
@@ -261,7 +272,7 @@ def _walked(
 ) -> Found:
     """Return the keys of a page by walks along indexes, and the number of cases."""
     keys = _page_keys(asked, actor, at=at, sort=sort, after=after, take=take)
-    with _along_indexes(session):
+    with along_indexes(session):
         ids = list(session.scalars(select(keys.c.id)))
         # What fits on the first page is all there is: nobody waits a second time for a search of every open case.
         if after is None and len(ids) < take:
@@ -322,14 +333,9 @@ def counts(session: Session, *, at: datetime, soon: datetime, unit: str = "") ->
         emergencies=sum(row.alarm for row in found),
         supervised=sum(row.supervised for row in found),
         pleas=sum(row.pleas for row in found),
-        shares=_count_shares(session, actor) if unit else 0,
+        shares=unanswered(session, unit, most=MAX_PAGE) if unit else 0,
         reviews=sum(row.reviews for row in found),
     )
-
-
-def _count_shares(session: Session, actor: Actor) -> int:
-    hits = select(literal(1)).where(visible_to(actor), *shared(actor)).limit(MAX_PAGE).subquery()
-    return session.scalar(select(func.count()).select_from(hits)) or 0
 
 
 def find_number(session: Session, number: str) -> uuid.UUID | None:
@@ -344,23 +350,6 @@ def numbers(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple
     seen = visible_to(actor_of(session))
     found = session.execute(select(Case.id, Case.number, Case.state).where(seen, Case.id.in_(ids[:MAX_PAGE])))
     return {key: (number, state) for key, number, state in found}
-
-
-@contextmanager
-def _along_indexes(session: Session) -> Iterator[None]:
-    """Let the planner walk ordered indexes for one page, although it cannot tell how many rows a policy lets through.
-
-    `current_setting` in a row policy is estimated to pass one row in thousands, for which sorting the whole table
-    looks cheap; measured at 300,000 cases the ordered walk is 10 to 40 times faster.
-    """
-    link = session.connection()
-    link.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in _WALKING.items()))
-    try:
-        yield
-    finally:
-        # A failed statement has ended the transaction, and its settings with it.
-        if session.is_active and not link.invalidated:
-            link.exec_driver_sql("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _WALKING))
 
 
 def _colour(at: datetime) -> ColumnElement[int]:

@@ -16,6 +16,7 @@ from core.ids import new_id
 from dispatch import boxes, identity, sheet, views
 from dispatch.models import Case, Disclosure, Pause, Plea, Supervision
 from dispatch.process import processes
+from dispatch.walking import along_indexes
 from tests import builders
 from tests.builders import DISTRICT, NOW, TOWN
 from tests.plans import full_table
@@ -197,7 +198,7 @@ def test_the_worklist_walks_the_partial_index(database: str, asked: views.Filter
 )
 def test_a_count_of_one_unit_reads_no_other_units_cases(database: str, asked: views.Filter, index: str) -> None:
     unit = builders.actor(Role.UNIT, unit="U1")
-    with full_table(unit) as session, views._along_indexes(session):
+    with full_table(unit) as session, along_indexes(session):
         plan = "\n".join(session.execute(_explained(session, views._hits(asked, unit, at=NOW))).scalars())
     assert index in plan, plan
     assert "Sort" not in plan
@@ -293,22 +294,61 @@ def test_all_that_a_unit_ever_had_is_listed_as_a_walk_would_list_it(session: Ses
     assert found == walked.ids
 
 
-def test_shares_are_paged_by_time_left_and_counted_in_one_pass(session: Session, as_actor: As) -> None:
-    for n in range(9):
-        due = NOW + timedelta(hours=n) if n % 4 else None
-        case = builders.make_case(session, unit="U2", state="signed", unit_codes=["U1", "U2"], due_at=due)
-        builders.make_assignment(session, case, "U1", share="assist", state="sent")
+def make_shares(session: Session, many: int) -> list[str]:
+    """Make shares of U1 in cases that U2 leads; return their numbers by the time that U1 itself has left.
+
+    Every second one is unsigned and has two clocks. The limits of the cases run the other way round.
+    """
+    numbers = []
+    for n in range(many):
+        case = builders.make_case(session, unit="U2", state="signed", unit_codes=["U1", "U2"])
+        case.due_at = NOW - timedelta(hours=n)
+        share = builders.make_assignment(session, case, "U1", share="assist", state="sent" if n % 2 else "signed")
+        mine = {"unit_code": "U1", "assignment_id": share.id}
+        builders.make_deadline(session, case, "share_reply", due_at=NOW + timedelta(hours=n + 9 * (n % 2)), **mine)
+        if n % 2:
+            builders.make_deadline(session, case, "share_sign", due_at=NOW + timedelta(hours=n), **mine)
+        builders.make_deadline(session, case, "reply", due_at=NOW - timedelta(hours=n), unit_code="U2")
+        numbers.append(case.number)
+    return numbers
+
+
+def paged(viewer: Session, asked: views.Filter, sort: views.Sort) -> list[views.Row]:
+    """Return the rows of all pages of three."""
+    rows: list[views.Row] = []
+    after: str | None = ""
+    while after is not None:
+        page = views.worklist(viewer, asked, at=NOW, sort=sort, after=after, limit=3)
+        assert page.count == 8
+        rows += page.rows
+        after = page.after
+    return rows
+
+
+@pytest.mark.parametrize("asked", [views.Filter(box="shares"), views.Filter(box="shares", unit="U2")])
+def test_shares_are_sorted_by_what_measures_the_unit_itself(
+    session: Session, as_actor: As, asked: views.Filter
+) -> None:
+    numbers = make_shares(session, 8)
     viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
-    for sort in views.Sort:
-        whole = views.worklist(viewer, views.Filter(box="shares"), at=NOW, sort=sort)
-        parts: list[uuid.UUID] = []
-        after: str | None = ""
-        while after is not None:
-            page = views.worklist(viewer, views.Filter(box="shares"), at=NOW, sort=sort, after=after, limit=4)
-            assert page.count == 9
-            parts += [row.id for row in page.rows]
-            after = page.after
-        assert parts == [row.id for row in whole.rows], sort
+    rows = paged(viewer, asked, views.Sort.DUE)
+    assert [row.number for row in rows] == numbers
+    assert [row.due_clock for row in rows] == ["share_reply", "share_sign"] * 4
+    assert [row.due_at for row in rows] == [NOW + timedelta(hours=n) for n in range(8)]
+    assert [row.colour for row in rows] == [3, *[0] * 7], (
+        "due from the very second on, whatever the case's own colour is"
+    )
+    assert {row.number for row in paged(viewer, asked, views.Sort.NEWEST)} == set(numbers)
+
+
+def test_a_share_without_a_clock_is_not_hidden_and_stands_last(session: Session, as_actor: As) -> None:
+    numbers = make_shares(session, 7)
+    case = builders.make_case(session, unit="U2", state="signed", unit_codes=["U1", "U2"])
+    builders.make_assignment(session, case, "U1", share="assist", state="sent")
+    viewer = as_actor(builders.actor(Role.UNIT, unit="U1"))
+    whole = views.worklist(viewer, views.Filter(box="shares"), at=NOW)
+    assert [row.number for row in whole.rows] == [*numbers, case.number]
+    assert (whole.rows[-1].due_at, whole.count) == (None, 8)
 
 
 def test_a_sheet_shows_what_hangs_on_a_case(session: Session, as_actor: As) -> None:
