@@ -68,6 +68,13 @@ def test_the_queue_shows_what_came_in_on_the_web(client: TestClient, signed_in: 
     assert "临时占道施工审批" in page
 
 
+def test_the_windows_keys_are_listed(signed_in: SignedIn) -> None:
+    page = signed_in("operator").get("/window").text
+    keys = set(re.findall(r'data-key="([^"]+)"', page))
+    assert keys == {"n", "/", "?"}
+    assert set(re.findall(r"<dt><kbd>([^<]+)</kbd></dt>", page)) >= keys
+
+
 def test_the_green_channel_stands_first(client: TestClient, signed_in: SignedIn) -> None:
     number_of(send(client, counters.fill(client, "SL140001"), "SL140001"))
     page = client.get("/apply/SL140001").text
