@@ -93,6 +93,26 @@ def test_names_numbers_and_the_houses_own_words_are_shown_to_nobody(
                 assert private not in shown, private
 
 
+def test_the_senders_name_is_no_more_in_the_answer_and_the_address_than_in_the_words(
+    client: TestClient, sent: Callable[..., str]
+) -> None:
+    number = sent(
+        "石桥新村水管漏水",
+        address_string="石桥新村3号王大锤家门口",
+        first_name="大锤",
+        last_name="王",
+        phone="13900005678",
+    )
+    do(number, OPERATOR, "dispatch", unit=tiny.WATER)
+    do(number, WATER, "sign")
+    answer = "王先生您好，王大锤户的水管已修好。"
+    do(number, WATER, "reply", answer=answer, truth="yes", duty="yes", contacted="yes", solved="yes")
+    shown = client.get(f"{V2}/requests/{number}.json").text
+    assert "水管已修好" in shown
+    for private in ("王大锤", "王先生"):
+        assert private not in shown, private
+
+
 def test_what_came_by_another_way_is_not_shown(client: TestClient, district: tiny.Tiny) -> None:
     at = datetime.now(UTC)
     made = wiring.intake(tiny.DISTRICT).receive(
