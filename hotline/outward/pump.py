@@ -242,7 +242,8 @@ class Pump:
     def _settle(self, district: str, one: _Leased, *, state: str, **known: Any) -> None:
         """Write down what came of a message and of those that went with it."""
         given = {"sent_at": None, "receipt": None, "next_at": None, "untried": 0} | known
-        given["reason"] = (known.get("reason") or "")[:300] or None
+        # The other side's words, of which no table keeps every character.
+        given["reason"] = "".join(filter(str.isprintable, known.get("reason") or ""))[:300] or None
         given["next_at"] = known.get("next_at") or self._clock()
         given |= {"d": district, "state": state}
         # Where nothing left the house, the next try may carry others.

@@ -15,7 +15,7 @@ from core.ids import new_id
 from dispatch import outbox
 from dispatch.models import Outbox
 from hotline.outward import router as router_of
-from hotline.outward.adapters import Outgoing, Sent, recipient
+from hotline.outward.adapters import Outgoing, Refused, Sent, recipient
 from hotline.outward.callback import CallBackTask
 from hotline.outward.models import Delivery
 from hotline.outward.pump import MAX_TRIES, Pump
@@ -102,6 +102,20 @@ def test_a_message_that_its_adapter_trips_over_stops_none_behind_it_and_is_given
     kept = _kept()
     assert (kept[well].state, kept[odd].state) == ("sent", "dead")
     assert kept[odd].reason == "unforeseen: TypeError", "the kind alone: its words name an address"
+
+
+def test_characters_that_no_table_keeps_in_a_refusal_stop_no_other_message() -> None:
+    class Rude(Breaks):
+        def send(self, message: Outgoing) -> Sent:
+            if message.address == "odd@example.cn":
+                raise Refused("result \x00\x1b[2Jno\u202e")
+            return super().send(message)
+
+    odd, well = _put("odd@example.cn"), _put("clerk@example.cn")
+    Pump({"mail": Rude()}, clock=_standing(AT)).run(tiny.DISTRICT)
+    kept = _kept()
+    assert (kept[odd].state, kept[odd].reason) == ("refused", "result [2Jno")
+    assert kept[well].state == "sent"
 
 
 def _relay(*payloads: object) -> int:
