@@ -26,6 +26,7 @@ from hotline.evaluate.place_texts import Asker, Half, LngLat, Question, Row, apa
 from hotline.fiction import Mix, complaints
 from hotline.geocode import AreaEntry, Entry, Gazetteer, Geocoder, Match
 from hotline.geocode.addresses import read_address
+from hotline.geocode.calibration import believed
 from hotline.intake import SURE_OF_PLACE
 
 #: From here on an answer is dispatched without an operator, unless the district says otherwise.
@@ -33,6 +34,7 @@ CONFIDENT: Final = SURE_OF_PLACE
 RIGHT_M: Final = 300
 #: An answer to an offset must be nearer than the place that it starts from would be.
 _OFFSET_M: Final = 100
+Believe = Callable[[str, float], float]
 _SYNTHETIC: Final = "names put into messages of another city: a synthetic join"
 
 
@@ -206,18 +208,21 @@ def put(
     for one in questions:
         answer = geocoder.locate(one.text)
         match = answer.matches[0] if answer.matches else None
-        error: float | None = None
-        if match is not None and one.at is not None:
-            error = _line_error(match, one.at, one.end) if one.end else metres(match, one.at)
-            if match.kind in ("town", "community"):
-                error = None
-            else:
-                told.append((match.confidence, error <= max(RIGHT_M, match.radius_m)))
+        error = error_of(match, one) if match is not None else None
+        if match is not None and error is not None:
+            told.append((match.confidence, error <= max(RIGHT_M, match.radius_m)))
         town = match is not None and one.town == towns.get(match.town_code)
         tallies.setdefault(one.trait, Tally()).add(
             match if error is not None else None, error, limit_m=limit_m, town=town, key=one.id
         )
     return tallies
+
+
+def error_of(match: Match, question: Question) -> float | None:
+    """Return how far off a match is, of a stretch its worse end; None for an area and where there is no place."""
+    if question.at is None or match.kind in ("town", "community"):
+        return None
+    return _line_error(match, question.at, question.end) if question.end else metres(match, question.at)
 
 
 def _line_error(match: Match, start: LngLat, end: LngLat) -> float:
@@ -253,10 +258,10 @@ def _name_figures(geocoder: Geocoder, half: Half, count: int, told: list[tuple[f
             )
 
 
-def lacking(asker: Asker, count: int) -> Geocoder:
+def lacking(asker: Asker, count: int, *, believe: Believe = believed) -> Geocoder:
     """Return a geocoder whose register lacks the places that `asker.unregistered` asks for."""
     ids = {row["poi_id"] for row in asker.missing(count)}
-    return Geocoder(nanhai.gazetteer(lambda row: row["poi_id"] not in ids))
+    return Geocoder(nanhai.gazetteer(lambda row: row["poi_id"] not in ids), believe=believe)
 
 
 def _relation_figures(geocoder: Geocoder, half: Half, count: int, told: list[tuple[float, bool]]) -> Iterator[Figure]:
@@ -286,7 +291,9 @@ def _relation_figures(geocoder: Geocoder, half: Half, count: int, told: list[tup
         yield from tally.figures("junctions held out of pois.csv", note="told from addresses near both roads")
 
 
-def junctions_held_out(half: Half) -> tuple[Geocoder, list[tuple[str, str, Row, LngLat]]]:
+def junctions_held_out(
+    half: Half, *, believe: Believe = believed
+) -> tuple[Geocoder, list[tuple[str, str, Row, LngLat]]]:
     """Return a geocoder without a third of the known junctions of a half, and these: two roads, a row, WGS84."""
     nothing = re.compile("(?!)")
     prefix = re.compile(r"^(?:南海区)?(?:..(?:街道|镇))?")
@@ -302,7 +309,7 @@ def junctions_held_out(half: Half) -> tuple[Geocoder, list[tuple[str, str, Row, 
     random.Random(half).shuffle(pairs)
     chosen = pairs[: len(pairs) // 3]
     ids = {row["poi_id"] for pair in chosen for row, _ in found[pair]}
-    geocoder = Geocoder(nanhai.gazetteer(lambda row: row["poi_id"] not in ids))
+    geocoder = Geocoder(nanhai.gazetteer(lambda row: row["poi_id"] not in ids), believe=believe)
     asked = []
     for one, two in chosen:
         rows = found[one, two]
@@ -423,7 +430,7 @@ def _fiction_figures(count: int, told: list[tuple[float, bool]]) -> Iterator[Fig
             shunned[f"{area} alone"].append(right)
             continue
         error = metres(match, (truth["lng"], truth["lat"])) if match is not None else None
-        if match is not None and error is not None:
+        if match is not None and error is not None and match.kind not in ("town", "community"):
             told.append((match.confidence, error <= max(RIGHT_M, match.radius_m)))
         town = match is not None and truth["town"] in (None, match.town_code)
         kind = "damaged" if truth["damaged"] else "whole"

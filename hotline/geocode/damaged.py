@@ -49,6 +49,8 @@ class Likeness:
     end: int
     #: Letters that speak for the name less those that speak against it: of two names the longer one counts for more.
     evidence: float = 0.0
+    #: How much of what tells the name from others is there, 0 to 1: its pairs of letters, rare ones for more.
+    share: float = 1.0
 
 
 class _Sounds(dict[int, int]):
@@ -120,7 +122,7 @@ class Damaged:
         for at in top[np.argsort(-share[top], kind="stable")]:
             if share[at] <= enough:
                 break
-            like = self._compare(int(unique[at]), heard, written)
+            like = self._compare(int(unique[at]), heard, written, float(share[at]))
             if like is not None:
                 found.append(like)
                 if like.score > _SURELY:
@@ -132,7 +134,7 @@ class Damaged:
                 kept.append(like)
         return kept[:5]
 
-    def _compare(self, index: int, heard: str, written: str) -> Likeness | None:
+    def _compare(self, index: int, heard: str, written: str, share: float) -> Likeness | None:
         """Return how much a name resembles the best stretch of the text; None where a number or direction differs."""
         name = self._names[index]
         if len(name) > len(heard):
@@ -167,7 +169,7 @@ class Damaged:
         # Endings are shared by half of all names: a slip weighs against what is left without them.
         stem = self._stems[index]
         score = 1 - cost / (stem + 1) - (0.1 if edits and stem <= 2 else 0.0)
-        return Likeness(index, score, start, end, len(name) - 2.5 * cost)
+        return Likeness(index, score, start, end, len(name) - 2.5 * cost, share)
 
     def _is_told_by(self, index: int, cost: float, heard: str) -> bool:
         """Return whether a name with slips is still told: by sound alone in three letters, else by one in four."""

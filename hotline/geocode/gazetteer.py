@@ -30,6 +30,10 @@ _WHOLE_M = 4000.0
 _CHAIN = 60
 
 _PARTS = re.compile(r".{2,}?(?:省|自治区|市|自治州|州|盟|地区)")
+#: What makes a name that of a division: 杭州市, 西湖区.
+_RANK_END = re.compile(
+    r"(?:特别行政区|(?:壮族|回族|维吾尔)?自治区|(?:[一-鿿]{1,3}族)*自治[州县旗]|地区|林区|新区|省|市|区|县|州|盟|旗)$"
+)
 #: Heads that sources leave on a road when they cut an address badly.
 _LEFT_OVER = re.compile(r"^(?:街道|[镇区](?=.{3}))+")
 _BRANCH = re.compile(r"(?P<base>[^()]{2,})\((?P<inner>[^()]{2,})\)")
@@ -86,8 +90,9 @@ class Name:
     derived: list[tuple[float, float, str]] = field(default_factory=list)
     roads: list[Road] = field(default_factory=list)
     areas: list[AreaEntry] = field(default_factory=list)
-    #: The name of a place outside the district.
+    #: The name of a place outside the district, and whether it lacks its rank: 杭州 for 杭州市.
     outside: bool = False
+    short: bool = False
     #: 0 to 1: how surely these characters in a text are this name and not ordinary words.
     distinct: float = 0.0
     #: A road's name that many roads have.
@@ -129,6 +134,8 @@ class Gazetteer:
         self.plane = Plane.at(float(middle[0]), float(middle[1]))
         self.xy: list[Spot] = [(float(x), float(y)) for x, y in self.plane.to_metres(lng_lat)]
         self.names: dict[str, Name] = {}
+        #: Provinces and cities elsewhere without their rank: 浙江, 杭州.
+        self.short_cities: set[str] = set()
         #: Known junctions by the two roads' names in order.
         self.junctions: dict[tuple[str, str], list[Spot]] = {}
         self._seen: dict[str, Sightings] = {}
@@ -162,6 +169,11 @@ class Gazetteer:
         if name.sites is None:
             name.sites = self._sites_of(name)
         return name.sites
+
+    def without_areas(self, text: str) -> str:
+        """Return a name without the city, district and town before it, where it is known by that too."""
+        shorter = self._prefixes.sub("", text, count=1)
+        return shorter if shorter in self.names else text
 
     def spot_of(self, area: AreaEntry) -> tuple[float, float, float] | None:
         """Return x, y and a radius in metres that holds most of an area; None where nobody knows where it is."""
@@ -274,11 +286,19 @@ class Gazetteer:
 
     def _add_outside(self, outside: Iterable[str]) -> None:
         ours = {self.district, *self.cities}
-        for given in outside:
-            name = normalise(given)
+        given = sorted({normalise(name) for name in outside} - ours)
+        for name in given:
             # A province says little: companies and schools everywhere carry its name.
-            if len(name) >= 3 and not name.endswith(("省", "自治区")) and name not in ours and name not in self.names:
+            if len(name) >= 3 and not name.endswith(("省", "自治区")) and name not in self.names:
                 self._name(name).outside = True
+        stems = {_RANK_END.sub("", name) for name in ours}
+        for name in given:
+            short = _RANK_END.sub("", name)
+            if 2 <= len(short) < len(name) and short not in stems:
+                if name.endswith(("省", "自治区", "市", "州", "盟", "地区")):
+                    self.short_cities.add(short)
+                if short not in self.names:
+                    self._name(short).short = True
 
     def _name(self, text: str) -> Name:
         name = self.names.get(text)
@@ -290,7 +310,7 @@ class Gazetteer:
         """Set how surely the characters of a name in a text mean it."""
         text = name.text
         name.fixed = bool(_ENDS_AS_PLACE.search(text))
-        if name.areas or name.outside:
+        if name.areas or name.outside or name.short:
             name.distinct = 1.0
         elif name.roads and len(text) >= 3:
             name.plain = is_plain_road(text)

@@ -5,7 +5,7 @@ Pure and in process; bounded work for any text. A name alone is a weak clue: it 
 """
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,17 +13,18 @@ import numpy as np
 import shapely
 
 from grid.locator import Locator
+from hotline.geocode.abroad import Abroad, Span, lies_there
 from hotline.geocode.calibration import RIVALS, believed
 from hotline.geocode.clues import MOST, Clue, Finder, Hits
 from hotline.geocode.gazetteer import Gazetteer
-from hotline.geocode.model import RIVAL, Answer, Match
+from hotline.geocode.model import RIVAL, Answer, AreaEntry, Match
 from hotline.geocode.relations import relate
 from hotline.geocode.suggest import Suggester
 from hotline.geocode.writing import normalise
 
 #: Below this a guess is not given: names may be chance, a known road that is written out with a number is not.
 LEAST = 0.3
-_LEAST_BY_ROAD = 0.15
+_LEAST_BY_ROAD = 0.07
 #: An exact house number outweighs roads of the same name that only might have it, and any number one without.
 _WEIGHT = {"address_exact": 4.0, "address_road": 0.4}
 #: Above this no damaged names are looked for: a name may be a part of a longer one, an address is more by itself.
@@ -37,24 +38,19 @@ _BORDER = 0.006
 #: Pixels of the rasters that tell town and community of an answer.
 _PIXELS = 400_000
 
-#: Names that their publisher scrambled, and provinces and cities spelt out.
-_FOREIGN = re.compile(
-    r"(?<![a-z0-9])[a-z](?:\d{0,2}[市县州]|\d{1,2}区)|西地省|[一-鿿]{2}省(?!会)[一-鿿]{2,3}市"
-    r"|[一-鿿][^超菜城门夜早集股楼本我全都上]市[一-鿿]{1,2}[^小社园业城市灾片景厂校住辖地]区(?![别域分])"
-)
-#: Between a place elsewhere and what lies there nothing stands but names.
-_NOT_A_NAME = re.compile(r"[,.。!!??:;、()]|与|和|跟|到|去|来|的|在")
-#: How far behind the name of a place elsewhere a name or road may stand that lies there, in letters.
-_LIES_THERE = 9
-
 
 class Geocoder:
     """Answers where a text means, over one gazetteer."""
 
-    def __init__(self, gazetteer: Gazetteer) -> None:
-        """Prepare for a gazetteer; the index of damaged names is built here too."""
+    def __init__(self, gazetteer: Gazetteer, *, believe: Callable[[str, float], float] = believed) -> None:
+        """Prepare for a gazetteer; the index of damaged names is built here too.
+
+        believe: tells from a reason and what was reckoned the confidence to give; only what fits curves changes it.
+        """
         self.gazetteer = gazetteer
+        self._believe = believe
         self._finder = Finder(gazetteer)
+        self._abroad = Abroad(gazetteer)
         outline = gazetteer.boundary
         self._inside = None if outline is None else Locator(["in"], np.array([outline], dtype=object), pixels=_PIXELS)
         shaped = [area for area in gazetteer.areas if area.polygon is not None]
@@ -88,9 +84,9 @@ class Geocoder:
             return Answer("unlocatable", (), "empty")
         finder = self._finder
         hits = finder.scan(written)
-        abroad = hits.outside + self._spelt_out(written)
+        abroad = self._abroad.find(written, hits)
         foreign = [name for _, _, name in abroad]
-        ours = bool(hits.areas) or self._names_us(written, abroad)
+        ours = bool(hits.areas) or self._abroad.names_us(written, abroad)
         clues = finder.addresses(written, hits) if hits.roads else []
         if len(hits.roads) > 1:
             clues += finder.junctions(written, hits)
@@ -113,40 +109,17 @@ class Geocoder:
             return Answer("outside", (), "elsewhere_named", {"name": foreign[0]})
         return self._answer(clues, hits)
 
-    def _spelt_out(self, written: str) -> list[tuple[int, int, str]]:
-        """Return where provinces and cities elsewhere are spelt out, and what they are."""
-        ours = [name for name in (self.gazetteer.district, *self.gazetteer.cities) if name]
-        return [
-            (found.start(), found.end(), found[0])
-            for found in _FOREIGN.finditer(written)
-            if not any(name in found[0] for name in ours)
-        ]
-
-    def _names_us(self, written: str, abroad: list[tuple[int, int, str]]) -> bool:
-        """Return whether the district is named, or its city without another district of it."""
-        district = self.gazetteer.district
-        if district and district in written:
-            return True
-        heads = {start for start, _, _ in abroad}
-        for name in self.gazetteer.cities:
-            at = written.find(name)
-            while at >= 0:
-                if at + len(name) not in heads:
-                    return True
-                at = written.find(name, at + 1)
-        return False
-
     def _hear_areas(self, clues: list[Clue], hits: Hits) -> None:
         """Change the confidence of clues by the towns and communities that the text names."""
         if not hits.areas:
             _share(clues)
             return
-        towns = {area.code for _, _, areas in hits.areas for area in areas if area.level == "town"}
-        communities = {area.code for _, _, areas in hits.areas for area in areas if area.level == "community"}
-        if not towns:
-            of_communities = {code[:9] for code in communities}
-            towns = of_communities if len(of_communities) == 1 else set()
+        # An area within a place's name tells of that place only: 某某社区公园 is where I live, the matter elsewhere.
+        within = [(_holder(hits, start, end), areas) for start, end, areas in hits.areas]
+        said = {holder: _areas_of(within, holder) for holder, _ in within} | {None: _areas_of(within, None)}
         for clue in clues:
+            holder = next((one for one in said if one and one[0] < clue.end and clue.start < one[1]), None)
+            towns, communities = said[holder]
             if communities and clue.community in communities:
                 clue.confidence = 1 - (1 - clue.confidence) * 0.6
             if not towns:
@@ -170,15 +143,25 @@ class Geocoder:
     def _answer(self, clues: list[Clue], hits: Hits) -> Answer:
         """Return the verdict over all clues, best first."""
         kept = [clue for clue in clues if clue.confidence >= _least(clue)] or self._area_clues(hits)
-        matches: list[Match] = []
-        for clue in kept[:8]:
-            match = self._match(clue)
-            if match is not None:
-                matches.append(match)
-        if matches:
-            matches = _believed(matches[:5])
+        placed = [(clue, match) for clue in kept[:8] if (match := self._match(clue)) is not None]
+        if placed:
+            matches = self._believed(placed[0][0].curve, [match for _, match in placed[:5]])
             return Answer("located", tuple(matches), matches[0].why, matches[0].detail)
         return Answer("unlocatable", (), "too_vague" if clues else "nothing_named")
+
+    def _believed(self, curve: str, matches: list[Match]) -> list[Match]:
+        """Return the matches with confidences as often right as they say; areas keep theirs, as no place is there."""
+        first = matches[0]
+        if first.kind in ("town", "community"):
+            return matches
+        has_rival = len(matches) > 1 and matches[1].confidence >= RIVAL * first.confidence
+        sure = self._believe(RIVALS if has_rival else curve, first.confidence)
+        shares = [sure * match.confidence / first.confidence for match in matches]
+        # The place is in one of them at most.
+        total = max(1.0, sum(shares))
+        return [
+            replace(match, confidence=round(share / total, 3)) for match, share in zip(matches, shares, strict=True)
+        ]
 
     def _area_clues(self, hits: Hits) -> list[Clue]:
         """Return clues for communities, or else towns, where nothing nearer is named."""
@@ -235,17 +218,25 @@ class Geocoder:
         )
 
 
-def _believed(matches: list[Match]) -> list[Match]:
-    """Return the matches with confidences as often right as they say; areas keep theirs, their middle is no place."""
-    first = matches[0]
-    if first.kind in ("town", "community"):
-        return matches
-    has_rival = len(matches) > 1 and matches[1].confidence >= RIVAL * first.confidence
-    sure = believed(RIVALS if has_rival else first.why, first.confidence)
-    shares = [sure * match.confidence / first.confidence for match in matches]
-    # The place is in one of them at most.
-    total = max(1.0, sum(shares))
-    return [replace(match, confidence=round(share / total, 3)) for match, share in zip(matches, shares, strict=True)]
+def _holder(hits: Hits, start: int, end: int) -> tuple[int, int] | None:
+    """Return the stretch of the name that an area's name is a part of; None where it stands by itself."""
+    for first, last, _ in hits.names:
+        if first <= start and end <= last:
+            return first, last
+    return None
+
+
+def _areas_of(
+    within: list[tuple[tuple[int, int] | None, list[AreaEntry]]], holder: tuple[int, int] | None
+) -> tuple[set[str], set[str]]:
+    """Return the towns and communities that are named by themselves, and within one name."""
+    named = [area for one, areas in within if one is None or one == holder for area in areas]
+    towns = {area.code for area in named if area.level == "town"}
+    communities = {area.code for area in named if area.level == "community"}
+    if not towns:
+        of_communities = {code[:9] for code in communities}
+        towns = of_communities if len(of_communities) == 1 else set()
+    return towns, communities
 
 
 def _least(clue: Clue) -> float:
@@ -265,7 +256,7 @@ def _share(clues: list[Clue]) -> None:
     for readings in by_span.values():
         if len(readings) == 1:
             continue
-        weights = [clue.confidence * _WEIGHT.get(clue.why, 1.0) for clue in readings]
+        weights = [clue.confidence * clue.weight * _WEIGHT.get(clue.why, 1.0) for clue in readings]
         shared = []
         for clue, own in zip(readings, weights, strict=True):
             elsewhere = sum(
@@ -305,12 +296,11 @@ def _is_sure_abroad(clues: list[Clue]) -> bool:
     return best.confidence >= (LEAST if best.kind in ("address", "junction") else _SURE_ABROAD)
 
 
-def _hear_abroad(clues: list[Clue], abroad: list[tuple[int, int, str]], written: str) -> None:
-    """Lower the confidence of what is said to lie elsewhere: a road of the next district may bear a name of ours."""
-    for _, end, _ in abroad:
-        for clue in clues:
-            if 0 <= clue.start - end <= _LIES_THERE and not _NOT_A_NAME.search(written, end, clue.start):
-                clue.confidence *= 0.12
+def _hear_abroad(clues: list[Clue], abroad: list[Span], written: str) -> None:
+    """Lower the confidence of what is said to lie elsewhere."""
+    for clue in clues:
+        if lies_there(clue, abroad, written):
+            clue.confidence *= 0.12
 
 
 def _support(clues: list[Clue]) -> list[Clue]:

@@ -73,6 +73,9 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     text = text.translate(_letters()).lower()
+    if not (text.isascii() or unicodedata.is_normalized("NFKC", text)):
+        # What was dropped stood between a letter and its marks.
+        text = unicodedata.normalize("NFKC", text)
     return _ROAD_DIGITS.sub(_road_number, text)
 
 

@@ -67,9 +67,9 @@ ENTRIES = [
 ]
 
 
-def gazetteer():
+def gazetteer(more=()):
     return Gazetteer(
-        ENTRIES,
+        [*ENTRIES, *more],
         AREAS,
         district="临川区",
         city="东海省云州市",

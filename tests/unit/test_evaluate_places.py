@@ -3,6 +3,7 @@
 import pytest
 
 from hotline.evaluate import Figure, nanhai
+from hotline.evaluate.place_curves import curve
 from hotline.evaluate.place_spans import Labeller
 from hotline.evaluate.place_texts import SLIPS, Asker, Slips, half_of
 from hotline.evaluate.places import calibration, put
@@ -74,6 +75,14 @@ def test_calibration_is_the_distance_of_said_and_right():
     off = next(one for trait, one in found.items() if trait.startswith("mean error"))
     assert isinstance(off, Figure)
     assert off.value == pytest.approx(10 / 30 * 0.55)
+
+
+def test_a_curve_rises_and_is_drawn_towards_the_middle_where_little_was_asked():
+    said, right = curve([(at / 100, at > 50) for at in range(100)] * 3)
+    assert said == sorted(said)
+    assert right == sorted(right)
+    assert 0 < right[0] < 0.05
+    assert right[-1] == 0.97
 
 
 def test_the_labeller_learns_what_a_letter_alone_tells():

@@ -120,6 +120,21 @@ def test_nearer_neighbours_make_surer():
     assert close.radius_m < wide.radius_m
 
 
+def test_a_road_that_lies_about_the_spot_makes_surer_than_one_that_runs_on():
+    known = {1: [(0.0, 0.0)], 9: [(120.0, 0.0)]}
+    short = Road("a", known=known, loose=[(50.0, 0.0), (150.0, 0.0)]).at(5)
+    long = Road("a", known=known, loose=[(1500.0, 0.0), (2500.0, 0.0)]).at(5)
+    assert (short.x, short.y) == (long.x, long.y)
+    assert short.belief > long.belief
+
+
+def test_likeness_tells_how_much_of_what_is_rare_in_a_name_is_there():
+    names = ["青梅文化传播公司", "玄鹤文化传播公司", "白芷文化传播公司"]
+    rare, common = (Damaged(names).find(text, least=0.0) for text in ("青梅文化传拨公司", "丁香文化传播公司"))
+    assert rare[0].index == 0
+    assert not common or common[0].share < rare[0].share
+
+
 def test_road_of_which_nothing_is_known_has_no_place():
     assert Road("a").at(3) is None
     assert Road("a").middle() is None

@@ -6,7 +6,7 @@ from core.datums import distance_m
 from hotline.geocode import WHY, Geocoder
 from hotline.geocode.calibration import believed
 from hotline.geocode.suggest import Suggester
-from tests.unit.geocode_town import at, gazetteer
+from tests.unit.geocode_town import at, gazetteer, place
 
 pytestmark = pytest.mark.unit
 
@@ -92,6 +92,50 @@ def test_a_home_alone_is_still_the_place(geocoder):
 @pytest.mark.parametrize("text", ["长风市梧桐大道10号", "云州市北郭区梧桐大道10号有人摆摊"])
 def test_a_road_of_ours_said_to_be_elsewhere_is_elsewhere(geocoder, text):
     assert geocoder.locate(text).status == "outside"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "长风梧桐大道10号",
+        "长风北郭人民路3号楼上漏水",
+        "事情发生在长风县石塔镇",
+        "投诉:北郭市白石路3号乱收费",
+        "浙水省长风北郭有人乱收费",
+        "白塘区人民路22号有人摆摊",
+    ],
+)
+def test_a_place_elsewhere_is_heard_without_its_rank_or_with_another_where_an_address_follows(geocoder, text):
+    assert geocoder.locate(text).status == "outside"
+
+
+@pytest.mark.parametrize(
+    "text", ["我在长风工作,梧桐大道10号漏水", "长风饭店对面的梧桐大道10号漏水", "梧桐大道10号老城区人民路"]
+)
+def test_a_word_that_is_also_a_city_does_not_send_an_address_of_ours_elsewhere(geocoder, text):
+    match = best(geocoder, text)
+    assert off((match.lng, match.lat), 1200, 1000) < 25
+
+
+@pytest.mark.parametrize(("text", "status"), [("大理石桥面坏了", "unlocatable"), ("我住石桥", "located")])
+def test_two_letters_of_a_town_where_two_words_meet_are_not_the_town(geocoder, text, status):
+    assert geocoder.locate(text).status == status
+
+
+def test_a_town_within_the_name_of_my_home_does_not_make_the_matters_place_unlikely():
+    more = [place("云岫镇文化楼", 2000, -2000), place("石桥街道青梅祠堂", -2000, -2500)]
+    geocoder = Geocoder(gazetteer(more))
+    match = best(geocoder, "我住在云岫镇文化楼,每天经过石桥街道青梅祠堂,那里没有路灯")
+    assert match.name == "石桥街道青梅祠堂"
+    assert best(geocoder, "我住在云岫镇文化楼,反映白鹭洲公园夜里噪音").name == "白鹭洲公园"
+
+
+def test_a_name_that_goes_on_as_nobody_knows_is_told_apart_from_a_whole_one(geocoder):
+    noted = []
+    listening = Geocoder(geocoder.gazetteer, believe=lambda why, reckoned: noted.append(why) or reckoned)
+    for text in ("锦鲤花园停水", "锦鲤花园(3栋)停水", "锦鲤花园-快递柜坏了", "云上小馆(锦鲤花园)油烟"):
+        listening.locate(text)
+    assert noted == ["place_named", "place_named", "place_named, part", "place_named, part"]
 
 
 def test_two_roads_of_one_name_are_rivals_and_one_place_is_not(geocoder):
