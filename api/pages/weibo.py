@@ -99,7 +99,7 @@ def _table(lines: Iterable[Line]) -> str:
     writer = csv.writer(out)
     head = (
         *(N_("Post"), N_("Author"), N_("Posted"), N_("Seen"), N_("Words"), N_("State"), N_("Held because")),
-        *(N_("Case"), N_("State of the case"), N_("Answered"), N_("Minutes"), N_("Answer"), N_("Late")),
+        *(N_("Case"), N_("State of the case"), N_("Answered"), N_("Minutes"), N_("Answer"), N_("Answer overdue")),
     )
     writer.writerow([say(word) for word in head])
     for one in lines:

@@ -56,7 +56,7 @@ EVENTS: Final = {
 #: Named parts of the ledger, as they stand in the address.
 BOXES: Final = {
     "held": N_("To review"),
-    "late": N_("Late"),
+    "late": N_("Answer overdue"),
     "open": N_("Open"),
     "failed": N_("Answer did not get through"),
     "replied": N_("Answered"),
