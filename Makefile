@@ -1,5 +1,5 @@
 # The commands of a checkout. `make demo` and `make test` work on a bare Debian 12 or 13; see README.md.
-.PHONY: demo up stop status doctor test test-sip stress check bench lock clean help
+.PHONY: demo up stop status doctor test test-sip stress check bench bench-nominatim lock clean help
 .DEFAULT_GOAL := help
 PY := .venv/bin/python -P
 
@@ -11,6 +11,7 @@ help:
 	@echo "make test-sip  ring the desk through kamailio, called by sipp (a minute)"
 	@echo "make check   the fast checks only (under a minute)"
 	@echo "make bench   measure, and print ratios"
+	@echo "make bench-nominatim  ask Nominatim what the geocoder is asked (a quarter of an hour)"
 	@echo "make doctor  look for what silently goes wrong"
 	@echo "make lock    pin newer versions of Python and npm packages"
 	@echo "make clean   stop, and remove data, caches, environment and assets"
@@ -62,6 +63,11 @@ test-sip:
 bench:
 	@./setup.sh bench
 	@.venv/bin/wangge with-servers -- $(PY) -m bench $(ARGS)
+
+# Wants the given data of a real district; Nominatim and its database stay under var/.
+bench-nominatim:
+	@./setup.sh nominatim
+	@$(PY) -m bench.nominatim_peer $(ARGS)
 
 lock:
 	@./setup.sh check

@@ -2,18 +2,19 @@
 # Installs what this checkout needs and is missing: distribution packages, a Python environment in .venv, and the pages'
 # scripts and styles from npm. Safe to repeat and to interrupt; quick when all is there.
 #
-# usage: ./setup.sh demo|check|test|bench|sip
+# usage: ./setup.sh demo|check|test|bench|sip|nominatim
 #   demo   what the program needs
 #   check  + the checkers            test, bench  + a browser and Chinese fonts for the journeys
 #   sip    + kamailio and sipp beside all of that
+#   nominatim  what the program and the checkers need, and what Nominatim is imported and built with
 #
 # Exit codes: 0 ready, 2 something must be done by hand first (the command is printed), 1 a step failed.
 set -euo pipefail
 umask 022
 
 purpose="${1:-demo}"
-case "$purpose" in demo | check | test | bench | sip) ;; *)
-    echo "usage: ./setup.sh demo|check|test|bench|sip" >&2
+case "$purpose" in demo | check | test | bench | sip | nominatim) ;; *)
+    echo "usage: ./setup.sh demo|check|test|bench|sip|nominatim" >&2
     exit 2
     ;;
 esac
@@ -145,6 +146,15 @@ if [ "$purpose" = test ] || [ "$purpose" = bench ] || [ "$purpose" = sip ]; then
 else
     # A twentieth of the size of Noto's fonts.
     has_chinese_font || optional+=(fonts-wqy-microhei)
+fi
+
+if [ "$purpose" = nominatim ]; then
+    command -v osm2pgsql >/dev/null || optional+=(osm2pgsql)
+    # PyICU comes as source.
+    [ -e /usr/include/unicode/uversion.h ] || optional+=(libicu-dev)
+    command -v pkg-config >/dev/null || optional+=(pkg-config)
+    command -v g++ >/dev/null || optional+=(g++)
+    compgen -G '/usr/include/python3*/Python.h' >/dev/null || optional+=(python3-dev)
 fi
 
 if [ "$purpose" = sip ] && ! has_sip; then
