@@ -1,10 +1,10 @@
-"""The geocoder beside Nominatim over the same gazetteer: `make bench-nominatim`, or once that has been done `python -m bench.nominatim_peer [--quick] [--half building]`.
+"""The geocoder beside Nominatim over the same gazetteer: `make bench-nominatim`, no part of `make test`.
 
 Nominatim (PyPI: nominatim-db, nominatim-api) lives in an environment of its own under `var/bench-nominatim`, and so
 does its database, in a cluster of its own that runs while it is asked; of Debian it needs osm2pgsql and, to build
 PyICU, `libicu-dev pkg-config g++`. The import takes minutes and is kept as long as the gazetteer stays the same. It is
 asked through its library, without a server, one question after the other, and so is ours, kind by kind in turns; rates
-are by processor time, the database's too. Not part of `make test`.
+are by processor time, the database's too.
 
 Each kind of question is asked in the forms that a desk could use: `text`, the whole message; `typed`, the names alone
 as a clerk would type them into a search box; `spaced`, an address in its parts; `structured`, street and city in fields
