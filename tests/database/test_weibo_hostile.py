@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select, update
 
@@ -103,6 +104,14 @@ def test_times_at_the_edge_of_the_calendar_are_no_times(year: str, tmp_path: Pat
     problems = files.Problems()
     assert not list(files.read(table, problems))
     assert problems.count == 1, "what the database cannot give back stands in no table"
+
+
+@pytest.mark.parametrize(("own", "found"), [("42", ["1"]), ("", ["1", "2"])])
+def test_our_comment_is_found_again_though_nobody_said_which_account_is_ours(own: str, found: list[str]) -> None:
+    shown = {"comments": [{"id": 1, "text": "已修好", "user": {"id": 42}}, {"id": 2, "text": "好", "user": {"id": 43}}]}
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, json=shown))
+    with platform.Client("https://api.weibo.com", "token", own_id=own, transport=answers) as client:
+        assert [one.id for one in client.own_comments("77")] == found
 
 
 def _answered(post_id: str, *, state: str = "waiting") -> tuple[uuid.UUID, uuid.UUID]:
