@@ -111,8 +111,9 @@ def _checked(key: str) -> str:
 
 
 def _form(request: Request, entered: dict[str, str], error: WanggeError | None = None) -> Response:
+    entered = dict.fromkeys(("text", "place", "category", "event", "lng", "lat"), "") | entered
     if not filing.KEY.fullmatch(entered["key"]):
-        entered = entered | {"key": str(new_id())}
+        entered["key"] = str(new_id())
     return page(
         request,
         "patrol/new.html",

@@ -44,6 +44,7 @@ def test_a_worker_reports_an_event_with_a_photo_and_settles_it_on_the_spot(
     signed_in: SignedIn, district: tiny.Tiny
 ) -> None:
     worker = signed_in("gridwest")
+    assert 'name="key" value="' in worker.get("/patrol/new").text
     sent = form(district.in_west)
     answer = worker.post("/patrol/new", data=sent, files={"photo": ("a.jpg", counters.picture(), "image/jpeg")})
     assert answer.status_code == 303, answer.text
