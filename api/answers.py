@@ -100,7 +100,7 @@ def for_call(book: Rulebook, *, kind: str, category: str, place: str, unit: str,
         "received": date_words(at, language),
         "number": "{number}",
     }
-    return _filled(book, "answer", _About(kind, "received", category, reworked=False), known)
+    return _filled(book, "answer", _About(kind, "received", category, reworked=False, narrow_first=True), known)
 
 
 def numbered(text: str, number: str) -> str:
@@ -117,10 +117,14 @@ class _About:
     #: Code, or empty.
     category: str
     reworked: bool
+    #: A text for this kind of matter alone stands before those for several: on the line the first is taken by one key.
+    narrow_first: bool = False
 
 
 def _filled(book: Rulebook, field: str, about: _About, known: Mapping[str, str]) -> tuple[Text, ...]:
     found = [row for row in _rows(book) if field in row.get("for", ()) and _fits(row, about)]
+    if about.narrow_first:
+        found.sort(key=lambda row: len(row.get("kinds", ())) or len(found))
     # A text for the very category stands before those for all.
     found.sort(key=lambda row: -max((len(c) for c in row.get("categories", ())), default=0))
     language = LANGUAGE.get()

@@ -122,6 +122,7 @@ def test_own_words_close_an_enquiry_and_the_number_is_filled_in(operator: TestCl
     offered = re.search(r'data-text="([^"]+)" data-key="x"', part)
     assert offered
     begun = unescape(offered[1])
+    assert begun.startswith("您的建议"), "the text for suggestions alone comes first"
     assert "{number}" in begun
     assert "【" in begun
     filled = re.sub(r"【[^】]*】", "已采纳", begun)
