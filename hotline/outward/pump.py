@@ -135,7 +135,8 @@ class Pump:
         channels = [name for name in self._adapters if self._resting.get(name, at) <= at]
         if not channels:
             return []
-        given = {"d": district, "at": at, "until": at + LEASE, "channels": channels, "n": BATCH}
+        until = at + LEASE
+        given = {"d": district, "at": at, "until": until, "channels": channels, "n": BATCH}
         with snapshot(system(district, "outward"), bind=self._bind) as session:
             # Most looks find nothing: they write nothing and lock nothing.
             due = text(
@@ -146,7 +147,7 @@ class Pump:
                 return []
         with transaction(system(district, "outward"), bind=self._bind) as session:
             heads = [_Leased(*row) for row in session.execute(_LEASE, given)]
-            found = [self._with_others(session, one, until=given["until"], district=district) for one in heads]
+            found = [self._with_others(session, one, until=until, district=district) for one in heads]
         return sorted(found, key=lambda one: (not one.urgent, one.id.int))
 
     def _with_others(self, session: Session, one: _Leased, *, until: datetime, district: str) -> _Leased:
@@ -261,8 +262,17 @@ class Pump:
             address, words = unseal(one.address, context="delivery.address"), unseal(one.text, context="delivery.text")
         except WanggeError:
             return
-        known = {"message_id": one.message_id, "topic": one.topic, "case_id": one.case_id, "number": one.number}
-        callback.instead(session, address, words, at=self._clock(), urgent=one.urgent, **known)
+        callback.instead(
+            session,
+            address,
+            words,
+            at=self._clock(),
+            message_id=one.message_id,
+            topic=one.topic,
+            case_id=one.case_id,
+            number=one.number,
+            urgent=one.urgent,
+        )
 
 
 def prune(district: str, *, before: datetime, limit: int = 5000, bind: Engine | None = None) -> int:
