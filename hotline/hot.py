@@ -24,7 +24,8 @@ from hotline.twins import Twin, TwinIndex, place_names
 #: Reports that a watch remembers, and for how long at most.
 KEPT: Final = 20_000
 WINDOW: Final = timedelta(days=60)
-#: A report joins the matter of its likeliest twin from this score on, or of two twins of one matter from the lower one.
+#: A report joins the matter of its likeliest twin from this score on; from the lower one where two twins are of one
+#: matter, or where its own reporter wrote of that matter before: people tell a matter again in other words.
 _JOIN, _LEAN = 0.4, 0.25
 #: Twins that are looked at for one report.
 _TWINS: Final = 8
@@ -198,7 +199,7 @@ class HotWatch:
             seen.text, seen.lng, seen.lat, seen.at, seen.level1, limit=_TWINS, radius_m=seen.radius_m
         )
         known = [twin for twin in twins if twin.case_id in self._of]
-        seed = self._choose(known)
+        seed = self._choose(known, seen.reporter)
         cluster = self._clusters.setdefault(
             seen.id if seed is None else seed, _Cluster(seen.id if seed is None else seed)
         )
@@ -227,7 +228,7 @@ class HotWatch:
         seed = self._of.get(report)
         return None if seed is None else self._matter(self._clusters[seed], at)
 
-    def _choose(self, twins: Iterable[Twin]) -> Hashable | None:
+    def _choose(self, twins: Iterable[Twin], reporter: str) -> Hashable | None:
         """Return the cluster that a report joins: of its likeliest twin, or of two that are less likely."""
         support: dict[Hashable, float] = {}
         lean: Counter[Hashable] = Counter()
@@ -238,6 +239,8 @@ class HotWatch:
         best = max(support, key=lambda seed: (support[seed], lean[seed]), default=None)
         if best is not None and support[best] >= _JOIN:
             return best
+        for seed in [seed for seed in lean if lean[seed] and reporter]:
+            lean[seed] += any(one.voice == reporter for one in self._clusters[seed].members.values())
         leaning = [seed for seed, count in lean.items() if count >= 2]
         return max(leaning, key=lambda seed: (lean[seed], support[seed]), default=None)
 

@@ -39,7 +39,8 @@ _OVERLAP: Final = timedelta(minutes=2)
 #: A matter without a new member for so long is not listed any more.
 _LISTED: Final = timedelta(days=14)
 _MOST: Final = 20
-_MOST_MEMBERS: Final = 200
+#: Cases of a matter that are shown, and may be merged, at once.
+MOST_MEMBERS: Final = 200
 _LONGEST_REASON: Final = 500
 _OTHERS_WON: Final = N_("Somebody else changed this at the same moment; load it again.")
 
@@ -129,11 +130,14 @@ _LIST = text(
     "WHERE h.district_code = :d AND (h.id = :one OR (CAST(:one AS uuid) IS NULL AND h.last_at > :since)) "
     "ORDER BY h.state = 'dismissed', h.state <> 'new', h.last_at DESC LIMIT :n"
 )
+#: Those that still wait to be handled by themselves come first, so that they are seen however many were merged.
 _MEMBERS = text(
-    "SELECT c.id, c.number, c.state, c.channel, c.received_at, c.unit_code, c.merged_into, "
-    "coalesce(nullif(c.title, ''), left(c.text, 60)) AS what FROM hot_member AS m JOIN cases AS c "
-    "ON c.district_code = m.district_code AND c.id = m.case_id WHERE m.district_code = :d AND m.hot_id = :id "
-    "ORDER BY c.received_at, c.id LIMIT :n"
+    "SELECT c.id, c.number, c.version, c.state, c.open, c.process, c.process_version, c.channel, c.received_at, "
+    "c.unit_code, c.merged_into, coalesce(nullif(c.title, ''), left(c.text, 60)) AS what, "
+    "(SELECT count(*) FROM cases AS o WHERE o.district_code = :d AND o.merged_into = c.id) AS others "
+    "FROM hot_member AS m JOIN cases AS c ON c.district_code = m.district_code AND c.id = m.case_id "
+    "WHERE m.district_code = :d AND m.hot_id = :id "
+    "ORDER BY c.merged_into IS NOT NULL OR NOT c.open, c.received_at, c.id LIMIT :n"
 )
 _DECIDE = text(
     "UPDATE hot_matter SET state = :state, version = version + 1, decisions = decisions || CAST(:said AS jsonb) "
@@ -175,12 +179,18 @@ class MemberCase:
 
     id: uuid.UUID
     number: str
+    version: int
     state: str
+    open: bool
+    process: str
+    process_version: int
     channel: str
     received_at: datetime
     unit_code: str | None
     merged_into: uuid.UUID | None
     what: str
+    #: How many cases were merged into this one.
+    others: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,11 +341,11 @@ def listed(session: Session, *, at: datetime, limit: int = _MOST) -> list[Listed
 
 
 def one(session: Session, hot_id: uuid.UUID, *, at: datetime) -> tuple[Listed, list[MemberCase]]:
-    """Return a hot matter and its cases, oldest first, up to 200; raises NotFound."""
+    """Return a hot matter and up to 200 of its cases, those first that are handled by themselves; raises NotFound."""
     found = _listed(session, hot_id, at=at, limit=1)
     if not found:
         raise NotFound("There is no such hot matter.")
-    rows = session.execute(_MEMBERS, {"d": actor_of(session).district, "id": hot_id, "n": _MOST_MEMBERS})
+    rows = session.execute(_MEMBERS, {"d": actor_of(session).district, "id": hot_id, "n": MOST_MEMBERS})
     return found[0], [MemberCase(*row) for row in rows]
 
 
@@ -352,11 +362,7 @@ def decide(session: Session, hot_id: uuid.UUID, *, state: str, reason: str, vers
     """
     if state not in DECISIONS:
         raise Invalid("Choose what to do with the matter.", field="state")
-    why = reason.strip()
-    if not why:
-        raise Invalid("Please give a reason.", field="reason")
-    if len(why) > _LONGEST_REASON:
-        raise Invalid("The reason is longer than {limit} characters.", field="reason", limit=_LONGEST_REASON)
+    why = checked_reason(reason)
     who = actor_of(session)
     said = orjson.dumps([{"state": state, "by": who.name, "at": at.isoformat(), "reason": why}]).decode()
     given = {"d": who.district, "id": hot_id, "state": state, "said": said, "version": version}
@@ -364,6 +370,16 @@ def decide(session: Session, hot_id: uuid.UUID, *, state: str, reason: str, vers
         if session.scalar(_THERE, {"d": who.district, "id": hot_id}) is None:
             raise NotFound("There is no such hot matter.")
         raise Conflict(_OTHERS_WON)
+
+
+def checked_reason(reason: str) -> str:
+    """Return a reason without surrounding space; raises Invalid for none or an endless one."""
+    why = reason.strip()
+    if not why:
+        raise Invalid("Please give a reason.", field="reason")
+    if len(why) > _LONGEST_REASON:
+        raise Invalid("The reason is longer than {limit} characters.", field="reason", limit=_LONGEST_REASON)
+    return why
 
 
 def _key(report: object) -> uuid.UUID:

@@ -30,7 +30,7 @@ from hotline.twins import Twin, TwinIndex
 #: Longest text that is taken; ten pages. A longer one is a file and not a report.
 LONGEST = 10_000
 #: How sure the program must be to dispatch without a person. *Default*; `district.settings` changes it.
-SURE_OF_PLACE, SURE_OF_CATEGORY, SURE_OF_TWIN = 0.8, 0.7, 0.85
+SURE_OF_PLACE, SURE_OF_CATEGORY, SURE_OF_TWIN = 0.8, 0.7, 0.6
 #: A phone's or a finger's point is taken to be this exact.
 _POINT_RADIUS_M = 50.0
 #: Control characters that no keyboard writes; a text that has them is a file.

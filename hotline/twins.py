@@ -1,9 +1,9 @@
 """Which open case a new message may be a twin of (疑似重复); knows texts, places and times, no database.
 
 Candidates come from two inverted lists: rare character pairs, and squares of ground. What decides is evidence that is
-added up: how much of the opening of one text the other repeats (a pair of characters that few messages contain weighs
-more, so that the matter outweighs a polite phrase), the rarest pair that both have, the distance, the places and
-numbers named, the category and the time between. The weights were fitted on the building half of the labelled pairs,
+added up: how much of the first clause of one text the other repeats, with and without the places in it (a pair of
+characters that few messages contain weighs more, so that the matter outweighs a polite phrase), what all common words
+are worth, the distance, the places and numbers named, the category and the time between. The weights were fitted on the building half of the labelled pairs,
 see `docs/evaluation.md`; a score is about the share of such pairs that are one matter.
 
 The same words at two places are two matters, and so are two troubles at one place. A suggestion is made to a person or
@@ -14,8 +14,8 @@ import math
 import re
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import add
 from typing import Final
@@ -30,28 +30,35 @@ _NEAR_M, _FAR_M = 150.0, 400.0
 _VAGUE_M: Final = 400.0
 #: Side of a square of the place index, degrees of latitude; about _FAR_M, so that nine squares suffice.
 _SQUARE: Final = 0.0037
-#: Rare pairs looked up for one message, of its opening and of all of it, and the longest list that is still rare.
-_OPENING_PROBES, _PROBES, _LONGEST = 14, 10, 100
+#: Rare pairs looked up for one message, of its first clause, its opening and all of it, and the longest list that is
+#: still rare.
+_HEAD_PROBES, _OPENING_PROBES, _PROBES, _LONGEST = 10, 12, 8, 100
+#: Messages about something else that are taken to have come before the first one.
+_BEFORE: Final = 400
 #: Candidates that are scored in full.
 _SCORED: Final = 24
 #: Characters of a text that are compared, and of its opening, where the matter is named; a letter repeats itself later.
 _REACH, _OPENING = 400, 60
+#: And of its very beginning: a title, or the first clause, which says what the message is about.
+_HEAD: Final = 26
 #: Pairs of characters that two texts must share before they can be one matter at all.
 _COMMON: Final = 4
 #: Pairs, and how many rare ones they must be worth, from which a text that names no place is so much its own that the
 #: same words again are the same letter. Two callers use the same few words of two broken lamps.
-_LETTER, _WORTH = 24, 9.0
+_LETTER, _WORTH = 24, 7.5
 #: Share of the shorter text within the other from which it is a copy: a repost, or one letter sent to two offices.
 _COPY: Final = 0.75
-#: Logarithms of odds, rounded from a logistic regression on the building half of the labelled pairs: a start, the
-#: opening repeated (by one, by both), the rarest pair, the logarithm of what the words of the matter are worth, a copy.
-_BIAS, _MORE, _LESS, _RAREST, _MATTER, _COPIED = -6.3, 5.2, 4.0, 3.1, 0.65, 1.2
-#: A point within 150 m or within 400 m; the first place named by one also named by the other, or both name others.
-_NEAR, _NEARBY, _SAME_NAME, _OTHER_NAME = 3.0, -0.5, 0.5, -1.8
+#: Logarithms of odds, rounded from a logistic regression on the building half of the labelled pairs: a start, the first
+#: clause repeated (all of it, what it says besides places), the logarithm of the words of the matter's worth, a copy.
+_BIAS, _CLAUSE, _TOPICAL, _MATTER, _COPIED = -6.8, 6.5, 4.9, 1.25, 0.75
+#: A point within 150 m or within 400 m; all places that either names named by the other too, or both name others.
+_NEAR, _NEARBY, _SAME_NAMES, _OTHER_NAMES = 3.0, -0.5, 2.9, -1.4
 #: Other numbers named, another category, and the whole window between.
-_OTHER_NUMBER, _OTHER_CATEGORY, _LATE = -1.7, -0.8, 0.8
-#: Below this a pair is not worth a look.
+_OTHER_NUMBER, _OTHER_CATEGORY, _LATE = -1.6, -0.8, 0.4
+#: Below this a case is not worth a look.
 _LEAST: Final = 0.2
+#: What a report weighs that is about something else, and how much all reports of a case weigh beside the likeliest one.
+_UNLIKE, _OTHERS = -3.0, 0.35
 #: Share of the places named by one text, in the other, from which they speak of one place; with the first among them.
 _MOST, _FEW = 0.6, 0.34
 #: Share of the shorter text within the other from which texts that name other places are one frame, filled in twice.
@@ -65,6 +72,8 @@ _PLATFORM: Final = re.compile(
     r"\[[^\[\]\s]{1,8}\]|https?://[\w./?=&%-]+|//@[\w·-]+[:：]?|@[\w·-]+[:：]?|转发微博|\brt\b|\*{2,}", re.IGNORECASE
 )
 _TOPIC: Final = re.compile(r"#([^#\n]{1,30})#")
+#: A headline as posts bear it: a topic in it is what is said.
+_HEADLINE: Final = re.compile(r"【[^【】\n]{1,80}】")
 #: Numbers that name a place or a thing: house, building, line, plate. Two texts that name different ones speak of two.
 _NUMBERS: Final = re.compile(
     r"([a-z]?\d{1,5}|[一二三四五六七八九十]{1,3})(?=号线|[号栋幢座组队路村巷弄期区县市])|[a-z]\d{1,2}(?=[区县市])"
@@ -129,8 +138,9 @@ class _Kept:
     case_id: Hashable
     #: Pairs of neighbouring characters, without manners and what the platform added.
     pairs: frozenset[str]
-    #: Those of the opening.
+    #: Those of the opening, and of its first clause.
     opening: frozenset[str]
+    head: frozenset[str]
     #: Those that name a place, or touch a name.
     placed: frozenset[str]
     #: Names of places in their order, each the two characters before its kind.
@@ -221,21 +231,19 @@ class TwinIndex:
         if len(asked.pairs) < _COMMON:
             return ()
         parts = _parts(_bare(text)[0])
-        found: dict[Hashable, Twin] = {}
-        # A case that several reports make is weighed by all of them: one alike is not enough where more name others.
-        balance: dict[Hashable, int] = {}
+        best: dict[Hashable, tuple[float, Twin]] = {}
+        heard: dict[Hashable, list[float]] = {}
         with self._lock:
             scale = _Scale(self._lists, len(self._messages))
             mine = {pair: scale.weight(pair) for pair in asked.pairs}
             for slot in self._candidates(asked, mine):
                 other = self._messages[slot]
                 judged = self._judge(asked, other, parts, mine, scale)
-                speaks = 1 if judged else -_contradicts(asked, other, mine, scale)
-                balance[other.case_id] = balance.get(other.case_id, 0) + speaks
-                if judged and (other.case_id not in found or judged.score > found[other.case_id].score):
-                    found[other.case_id] = judged
-        kept = (twin for case_id, twin in found.items() if balance[case_id] > 0 or twin.copy)
-        return tuple(sorted(kept, key=lambda twin: -twin.score)[:limit])
+                heard.setdefault(other.case_id, []).append(judged[0] if judged else _UNLIKE)
+                if judged and (other.case_id not in best or judged[0] > best[other.case_id][0]):
+                    best[other.case_id] = judged
+        twins = (_weighed(z, twin, heard[case_id]) for case_id, (z, twin) in best.items())
+        return tuple(sorted((twin for twin in twins if twin.score >= _LEAST), key=lambda twin: -twin.score)[:limit])
 
     def _drop(self, slot: int) -> None:
         gone = self._messages.pop(slot)
@@ -255,25 +263,30 @@ class TwinIndex:
         lists = self._lists
         shared: dict[int, float] = {}
         probes: dict[str, None] = {}
-        for pairs, most in ((asked.opening, _OPENING_PROBES), (asked.pairs, _PROBES)):
+        wanted = ((asked.head, _HEAD_PROBES), (asked.opening, _OPENING_PROBES), (asked.pairs, _PROBES))
+        for pairs, most in wanted:
             probes |= dict.fromkeys(sorted((p for p in pairs if p in lists), key=lambda p: (-mine[p], p))[:most])
         for key in probes:
             if len(lists[key]) > _LONGEST and shared:
                 continue
             for slot in _newest(lists[key], _LONGEST):
                 shared[slot] = shared.get(slot, 0.0) + mine[key]
-        if asked.square:
-            x, y = asked.square
-            for square in ((x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)):
-                for slot in _newest(self._squares.get(square, {}), 40):
-                    shared[slot] = shared.get(slot, 0.0) + 10.0
         ranked = sorted(shared, key=lambda slot: (-shared[slot], -slot))
-        return ranked[:_SCORED]
+        if not asked.square:
+            return ranked[:_SCORED]
+        x, y = asked.square
+        near: dict[int, None] = {}
+        for square in ((x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)):
+            near |= dict.fromkeys(_newest(self._squares.get(square, {}), 40))
+        # The same words from all over the district must not crowd out those from this corner.
+        here = sorted(near, key=lambda slot: (-shared.get(slot, 0.0), -slot))[: _SCORED // 2]
+        taken = set(here)
+        return (here + [slot for slot in ranked if slot not in taken])[:_SCORED]
 
     def _judge(
         self, asked: _Kept, other: _Kept, parts: Iterable[str], mine: dict[str, float], scale: "_Scale"
-    ) -> Twin | None:
-        """Return the twin where words, place, time and category together make it possible, else None."""
+    ) -> tuple[float, Twin] | None:
+        """Return the twin and its odds where words, place, time and category make it possible, else None."""
         apart = abs(asked.at - other.at)
         if apart > self._window:
             return None
@@ -286,23 +299,22 @@ class TwinIndex:
             return None
         exact = metres is not None and max(asked.radius_m, other.radius_m) <= _VAGUE_M
         words = _overlap(asked, other, common, mine, scale)
-        named = _named(asked, other, mine, scale)
+        named, both = _named(asked, other, mine, scale)
         if not exact and not _possible(asked, other, words, named):
             return None
-        z = _evidence(words, named, metres if exact else None)
+        z = _evidence(words, named, both, metres if exact else None)
         if asked.numbers and other.numbers and not asked.numbers & other.numbers:
             z += _OTHER_NUMBER
         if asked.level1 and other.level1 and asked.level1 != other.level1:
             z += _OTHER_CATEGORY
         z -= _LATE * apart / self._window
-        score = round(1.0 / (1.0 + math.exp(-z)), 3)
-        if score < _LEAST:
+        if z < _UNLIKE:
             return None
         days, copy = round(apart / 86400, 1), words.copy >= _COPY
         place = f"{metres:.0f} m" if exact else {1: "same place named", 0: "place unknown", -1: "places differ"}[named]
-        why = f"words {words.more:.2f}, {place}, {days} days" + (", copy" if copy else "")
+        why = f"words {words.clause:.2f}, {place}, {days} days" + (", copy" if copy else "")
         telling = _telling(parts, matter, mine)
-        return Twin(other.case_id, score, why, telling, round(metres or 0.0) if exact else None, days, copy)
+        return z, Twin(other.case_id, 0.0, why, telling, round(metres or 0.0) if exact else None, days, copy)
 
 
 class _Scale:
@@ -310,8 +322,8 @@ class _Scale:
 
     def __init__(self, lists: dict[str, dict[int, None]], messages: int) -> None:
         self.lists = lists
-        # The 50 keep the weights of a nearly empty index from turning upside down.
-        self.total = math.log(50 + messages)
+        # As if so many others had come before: in a nearly empty index the words of one matter would be everybody's.
+        self.total = math.log(_BEFORE + messages)
         #: A name in more messages than this is of a town or a district and tells no two places apart.
         self.fine = max(5, messages // 100)
 
@@ -325,11 +337,10 @@ class _Scale:
 
 @dataclass(frozen=True, slots=True)
 class _Overlap:
-    #: Share of the opening of one that the other repeats: the larger and the smaller, by weight.
-    more: float
-    less: float
-    #: Weight of the rarest pair in common, as a share of the greatest weight there is.
-    rarest: float
+    #: Share of the first clause of one that the other repeats anywhere, by weight, the larger of the two; and of what
+    #: it says besides places.
+    clause: float
+    topic: float
     #: Share of the shorter text within the other.
     copy: float
     #: How many rarest pairs the common ones are worth, and those of them that name no place.
@@ -338,49 +349,62 @@ class _Overlap:
 
 
 def _overlap(asked: _Kept, other: _Kept, common: frozenset[str], mine: dict[str, float], scale: _Scale) -> _Overlap:
-    weights = [mine[pair] for pair in common]
-    # Two rarest pairs more: of an opening of three words that are all repeated little is known.
-    slack = 2 * scale.total
-    whole = sum(map(mine.__getitem__, asked.opening))
-    here = sum(map(mine.__getitem__, asked.opening & common)) / (whole + slack)
-    # The other's opening is weighed as if its pairs were like these: looking each up would cost more than it tells.
-    theirs = whole * len(other.opening) / len(asked.opening)
-    there = sum(map(mine.__getitem__, other.opening & common)) / (theirs + slack)
     shorter = min(len(asked.pairs), len(other.pairs))
+    placed = asked.placed | other.placed
     return _Overlap(
-        more=min(1.0, max(here, there)),
-        less=min(here, there),
-        rarest=max(weights) / scale.total,
+        clause=_repeated(asked.head, other.head, common, mine, scale),
+        topic=_repeated(asked.head - placed, other.head - placed, common, mine, scale),
         copy=len(common) / shorter if shorter >= 16 else 0.0,
-        worth=sum(weights) / scale.total,
-        matter=sum(mine[pair] for pair in common - asked.placed - other.placed) / scale.total,
+        worth=sum(map(mine.__getitem__, common)) / scale.total,
+        matter=sum(map(mine.__getitem__, common - placed)) / scale.total,
     )
 
 
-def _named(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) -> int:
-    """Return 1 where most places that one text names stand in the other, -1 where both name others, else 0."""
+def _repeated(
+    ours: frozenset[str], theirs: frozenset[str], common: frozenset[str], mine: dict[str, float], scale: _Scale
+) -> float:
+    """Return the larger share, by weight, of the pairs of one text that are common to both."""
+    if not ours or not theirs:
+        return 0.0
+    # Two rarest pairs more: of a clause of three words that are all repeated little is known.
+    slack = 2 * scale.total
+    whole = sum(map(mine.__getitem__, ours))
+    # The other's pairs are weighed as if they were like these: looking each up would cost more than it tells.
+    there = whole * len(theirs) / len(ours)
+    return min(
+        1.0,
+        max(
+            sum(map(mine.__getitem__, ours & common)) / (whole + slack),
+            sum(map(mine.__getitem__, theirs & common)) / (there + slack),
+        ),
+    )
+
+
+def _named(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) -> tuple[int, float]:
+    """Return whether two texts name one place, and the smaller share of the places of one that the other names too.
+
+    1 where most places that one text names stand in the other, -1 where both name others, else 0.
+    """
     ours = {name: mine.get(name, scale.total) for name in asked.names if scale.is_fine(name)}
     theirs = {name: scale.weight(name) for name in other.names if scale.is_fine(name)}
     if not ours or not theirs:
-        return 0
+        return 0, 0.0
     here = sum(weight for name, weight in ours.items() if name in other.pairs) / sum(ours.values())
     there = sum(weight for name, weight in theirs.items() if name in asked.pairs) / sum(theirs.values())
     first = next(iter(ours)) in other.pairs or next(iter(theirs)) in asked.pairs
     share = max(here, there)
     if share >= _MOST or (first and share >= _FEW):
-        return 1
-    return 0 if first else -1
+        return 1, min(here, there)
+    return (0 if first else -1), min(here, there)
 
 
-def _contradicts(asked: _Kept, other: _Kept, mine: dict[str, float], scale: _Scale) -> bool:
-    """Return whether two texts with words in common name other places or numbers, or lie apart."""
-    if len(asked.pairs & other.pairs) < 2 * _COMMON:
-        return False
-    metres = _metres(asked, other)
-    if metres is not None and metres > _FAR_M + asked.radius_m + other.radius_m:
-        return True
-    differ = bool(asked.numbers and other.numbers and not asked.numbers & other.numbers)
-    return differ or _named(asked, other, mine, scale) < 0
+def _weighed(z: float, twin: Twin, heard: Sequence[float]) -> Twin:
+    """Return a twin with the score of its case: of the report that is most alike, and of all that were looked at.
+
+    One alike is not enough where most of a case say something else; it would tie two matters together.
+    """
+    whole = (1.0 - _OTHERS) * z + _OTHERS * sum(heard) / len(heard)
+    return replace(twin, score=round(1.0 / (1.0 + math.exp(-whole)), 3))
 
 
 def _possible(asked: _Kept, other: _Kept, words: _Overlap, named: int) -> bool:
@@ -396,14 +420,14 @@ def _possible(asked: _Kept, other: _Kept, words: _Overlap, named: int) -> bool:
     return named > 0 or (shorter >= _LETTER and words.worth >= _WORTH)
 
 
-def _evidence(words: _Overlap, named: int, metres: float | None) -> float:
+def _evidence(words: _Overlap, named: int, both: float, metres: float | None) -> float:
     """Return the logarithm of the odds that two messages are one matter, by words and place."""
-    z = _BIAS + _MORE * words.more + _LESS * words.less + _RAREST * words.rarest + _MATTER * math.log1p(words.matter)
+    z = _BIAS + _CLAUSE * words.clause + _TOPICAL * words.topic + _MATTER * math.log1p(words.matter)
     if words.copy >= _COPY:
         z += _COPIED
     if metres is not None:
         return z + (_NEAR if metres <= _NEAR_M else _NEARBY)
-    return z + {1: _SAME_NAME, 0: 0.0, -1: _OTHER_NAME}[named]
+    return z + _SAME_NAMES * both + (_OTHER_NAMES if named < 0 else 0.0)
 
 
 def _telling(parts: Iterable[str], common: frozenset[str], mine: dict[str, float], most: int = 4) -> tuple[str, ...]:
@@ -435,9 +459,13 @@ def _read(
     own, topics = _bare(text)
     parts = _parts(own)
     pairs: dict[str, None] = {}
+    head: set[str] = set()
     opening: frozenset[str] = frozenset()
     length = 0
     for part in parts:
+        if length < _HEAD:
+            first = part[: _HEAD - length]
+            head.update(map(add, first, first[1:]))
         pairs |= dict.fromkeys(map(add, part, part[1:]))
         length += len(part)
         if length >= _OPENING and not opening:
@@ -461,6 +489,7 @@ def _read(
         case_id=case_id,
         pairs=frozenset(pairs),
         opening=opening,
+        head=frozenset(head),
         placed=frozenset(placed),
         names=tuple(names)[:12],
         numbers=frozenset(found.group() for found in _NUMBERS.finditer(plain)),
@@ -486,6 +515,8 @@ def _bare(text: str) -> tuple[str, str]:
     bare = _PLATFORM.sub(" ", text[: 4 * _REACH].lower())
     if "#" not in bare:
         return bare[:_REACH], ""
+    if "【" in bare:
+        bare = _HEADLINE.sub(lambda found: found.group().replace("#", ""), bare)
     own, topics = _TOPIC.sub(" ", bare)[:_REACH], " ".join(_TOPIC.findall(bare))
     return (own, topics) if len(_NOISE.sub("", own)) >= 12 else (f"{own} {topics}", "")
 

@@ -19,7 +19,7 @@ from hotline.twins import TwinIndex
 #: Bytes of one line that are taken; a longer one is no message.
 LONGEST: Final = 1 << 20
 #: From this score on, a twin is named. Between this and certainty a person should look.
-SURE_OF_TWIN: Final = 0.5
+SURE_OF_TWIN: Final = 0.8
 #: Characters that a text may not hold, beyond line ends and tabs: such a "text" is a file.
 _BINARY: Final = frozenset(map(chr, (*range(9), 11, 12, *range(14, 32), 127, 0xFFFD)))
 #: Share of such characters from which a text is called binary; a stray one from an old database is dropped.

@@ -151,3 +151,13 @@ def test_the_rule_of_a_district_replaces_what_it_names_and_refuses_nonsense():
     for wrong in ({"ordinary": [[24, 5]]}, {"ordinary": [[24, 0, 1]]}, {"times": 0}, {"times": "x"}, {"usual": 0}, [1]):
         with pytest.raises(Invalid):
             rule_of(wrong)
+
+
+def test_who_wrote_of_a_matter_before_is_heard_again_in_other_words_and_a_stranger_is_not():
+    again = "五百元罚款换来照样营业，处罚决定为何一直不公开，听证什么时候开，翠湖花园的夜宵摊"
+    for reporter, members in (("p0", 2), ("p9", 1), ("", 1)):
+        watch = HotWatch()
+        for n, text in enumerate(NIGHT[:2]):
+            watch.take(said(n, text, 10 * n, lng=None, lat=None))
+        watch.take(said(9, again, 60, lng=None, lat=None, reporter=reporter))
+        assert len(watch.of("m9", NOW + timedelta(hours=1)).ids) == members, reporter

@@ -41,6 +41,14 @@ def test_the_same_words_at_two_places_stay_apart():
     assert index.find("门口路灯坏了一个星期没人修，晚上很黑", east(900), LAT, NOW, level1="城乡建设") == ()
 
 
+def test_the_same_words_from_all_over_the_district_do_not_hide_those_from_next_door():
+    index = TwinIndex()
+    index.add("here", NOISE, LNG, LAT, NOW)
+    for n in range(60):
+        index.add(f"away{n}", NOISE, east(2_000 + 900 * n), LAT, NOW)
+    assert [t.case_id for t in index.find(NOISE, east(40), LAT, NOW)] == ["here"]
+
+
 def test_a_short_sentence_without_a_place_is_nobodys_twin():
     index = TwinIndex()
     index.add("c1", "路灯坏了一个星期没人修", None, None, NOW)

@@ -1,14 +1,18 @@
 """Hot matters through HTTP: seen beside the work, opened, decided with a reason; nobody else gets there."""
 
+import re
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from api import wiring, worker
 from core.db import snapshot, transaction
+from dispatch.models import Outbox
+from dispatch.process import process
 from hotline import hot_matters
 from tests import tiny
 from tests.builders import make_case, program, put_away
@@ -73,6 +77,108 @@ def test_one_matter_shows_its_cases_and_takes_a_decision_once(
     assert again.status_code == 409
     assert f"/hot/{matter}" not in client.get("/hot/box").text
     assert f"/hot/{matter}" in client.get("/hot").text
+
+
+def test_desk_and_supervision_are_told_within_a_minute_of_the_report_that_crosses(
+    signed_in: Callable[[str], TestClient],
+) -> None:
+    lng, now = 113.0 + uuid.uuid4().int % 9_000 / 10_000, wiring.now()
+    name = f"望江{uuid.uuid4().hex[:6]}园"
+
+    def bring(texts: tuple[str, ...], at: datetime) -> None:
+        with transaction(program(tiny.DISTRICT)) as session:
+            for n, body in enumerate(texts):
+                make_case(
+                    session,
+                    district=tiny.DISTRICT,
+                    text=body,
+                    at=at + timedelta(seconds=n),
+                    phone=f"1390000{n + at.minute:04d}",
+                    lng=lng,
+                    place_name=name,
+                    town_code=None,
+                )
+
+    wiring.forget()
+    faces = [signed_in("operator"), signed_in("supervisor")]
+    bring(NIGHT[:4], now - timedelta(minutes=10))
+    worker.hot()
+    assert all(name not in face.get("/hot/box").text for face in faces), "four reports cross nothing"
+    bring(NIGHT[4:], now - timedelta(seconds=30))
+    # The clock's own task, once: what it does at its next tick.
+    assert worker.hot() == 1
+    assert worker.relay() >= 1
+    for face in faces:
+        assert name in face.get("/hot/box").text
+    with snapshot(program(tiny.DISTRICT)) as session:
+        sent = session.scalars(
+            select(Outbox).where(Outbox.topic == hot_matters.CROSSED, Outbox.delivered_at.is_not(None))
+        )
+        assert [row.payload["members"] for row in sent if row.payload["place"] == name] == [6]
+    # At worst the report comes just after one tick, and the page was drawn just before the next.
+    tick = worker.app.conf.beat_schedule["hot"]["schedule"]
+    for face, page in zip(faces, ("/desk", "/supervise"), strict=True):
+        drawn = re.search(r'hx-get="/hot/box" hx-trigger="load, every (\d+)s"', face.get(page).text)
+        assert drawn
+        assert tick + worker._SLICE_S + int(drawn[1]) <= 60
+    with transaction(program(tiny.DISTRICT)) as session:
+        put_away(session, tiny.DISTRICT)
+
+
+def form_of(page: str) -> dict[str, list[str]]:
+    """Return what the merge form of a page holds as it was drawn."""
+    boxes = re.findall(r'form="merge" name="(case|main)" value="([^"]+)"( checked)?', page)
+    return {
+        "case": [value for name, value, ticked in boxes if name == "case" and ticked],
+        "main": [value for name, value, ticked in boxes if name == "main" and ticked],
+        "version": re.findall(r'name="version" value="(\d+)"', page)[:1],
+        "reason": ["热点事项"],
+    }
+
+
+def test_one_press_merges_the_cases_of_a_matter_and_tells_what_became_of_each(
+    signed_in: Callable[[str], TestClient], matter: str
+) -> None:
+    under_present_process(matter)
+    client = signed_in("supervisor")
+    form = form_of(client.get(f"/hot/{matter}").text)
+    assert (len(form["case"]), len(form["main"])) == (6, 1)
+    done = client.post(f"/hot/{matter}/merge", data=form)
+    assert done.status_code == 200
+    assert done.text.count('class="good"') >= 5
+    again = client.post(f"/hot/{matter}/merge", data=form)
+    assert again.status_code == 409, "the page is older than what was done"
+    page = client.get(f"/hot/{matter}").text
+    assert form_of(page)["case"] == []
+    assert page.count(form["main"][0].partition(":")[0][:8]) >= 1
+    assert len(re.findall(r"已并入|merged into", page)) >= 5
+
+
+def test_a_press_that_names_nothing_or_rubbish_is_refused_and_nobody_else_may_press(
+    signed_in: Callable[[str], TestClient], matter: str
+) -> None:
+    under_present_process(matter)
+    client = signed_in("operator")
+    form = form_of(client.get(f"/hot/{matter}").text)
+    empty: dict[str, list[str]] = {"case": []}
+    for broken in (empty, {"case": ["x"]}, {"main": ["'; --"]}, {"reason": [""]}, {"case": form["main"]}):
+        assert client.post(f"/hot/{matter}/merge", data=form | broken).status_code == 422, broken
+    assert client.post(f"/hot/{uuid.uuid4()}/merge", data=form).status_code == 404
+    for login in ("streets", "official"):
+        assert signed_in(login).post(f"/hot/{matter}/merge", data=form).status_code == 403
+
+
+def under_present_process(matter: str) -> None:
+    """Put the cases of a matter under the process table that new cases get: builders write the first one."""
+    newest = process("complaint").version
+    with transaction(program(tiny.DISTRICT)) as session:
+        session.execute(
+            text(
+                "UPDATE cases SET process_version = :v, state = 'received', open = true WHERE district_code = :d AND id IN "
+                "(SELECT case_id FROM hot_member WHERE district_code = :d AND hot_id = :h)"
+            ),
+            {"v": newest, "d": tiny.DISTRICT, "h": matter},
+        )
 
 
 def test_nobody_else_gets_there(signed_in: Callable[[str], TestClient], client: TestClient, matter: str) -> None:
