@@ -33,6 +33,8 @@ pytestmark = pytest.mark.journey
 
 Seat = Callable[..., Page]
 KNOWN = "滨湖路18号门口垃圾堆了三天没人清运"
+#: When a server that neither answers nor ends is given up.
+START_S = 300
 #: Keys from the end of the text until the case is out (issue: at most).
 MOST_KEYS = 12
 
@@ -225,10 +227,12 @@ class Restartable:
     def start(self) -> None:
         command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(self.port), "--log-level", "warning"]
         self.process = subprocess.Popen(command)
-        limit = time.monotonic() + 60
+        # It answers or it ends; a machine that is busy elsewhere takes minutes to read the program.
+        limit = time.monotonic() + START_S
         while time.monotonic() < limit:
+            assert self.process.poll() is None, "the server ended by itself"
             try:
-                with urlopen(f"{self.url}/healthz", timeout=5):
+                with urlopen(f"{self.url}/healthz", timeout=30):
                     return
             except OSError:
                 time.sleep(0.2)
@@ -288,7 +292,7 @@ def test_words_outlive_a_killed_server_and_a_killed_browser(
         made = chromium.browser_type.launch_persistent_context(
             home, executable_path="/usr/bin/chromium", locale="zh-CN", args=["--no-sandbox", "--disable-gpu"]
         )
-        made.set_default_timeout(30_000)
+        made.set_default_timeout(PATIENCE_MS)
         return made
 
     page = browse().pages[0]
@@ -335,7 +339,7 @@ def test_words_outlive_a_killed_server_and_a_killed_browser(
 def test_a_call_sent_to_a_dead_server_is_not_lost(restartable: Restartable, chromium: Browser) -> None:
     text = "荷塘社区的健身器材螺丝松了，老人怕摔着"
     context = chromium.new_context(locale="zh-CN")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     sign_in(page, restartable.url)
     take_a_call(page, restartable.url)
