@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from xml.sax.saxutils import quoteattr
 
 import shapely
@@ -125,29 +126,27 @@ def _places(made: _Map, gazetteer: Gazetteer) -> int:
 
 def _road(made: _Map, gazetteer: Gazetteer, road: Road) -> int:
     """Add one road: its line, its numbers, and what lies between them; return how many numbers."""
-    plane, doors, count = gazetteer.plane, [], 0
+    plane, doors = gazetteer.plane, []
 
     def node(spot: Spot, tags: Mapping[str, str] | None = None) -> int:
         return made.node(spot[0] / plane.per_lng + plane.lng, spot[1] / plane.per_lat + plane.lat, tags)
 
     for number in sorted(road.known):
-        spots = road.known[number]
-        # Written both ways, as people ask.
-        tags = {"addr:housenumber": f"{number};{number}号", "addr:street": road.name}
-        found = [node(spot, tags) for spot in dict.fromkeys(spots)]
-        doors.append((number, spots[0], found[0]))
-        count += len(found)
+        spot = _middle(road.known[number])
+        # Written both ways, as people ask; one node, since whoever asks gets one of several at random.
+        door = node(spot, {"addr:housenumber": f"{number};{number}号", "addr:street": road.name})
+        doors.append((number, spot, door))
     made.way([node(spot) for spot in course(road)], {"highway": "residential", "name": road.name})
     for (lower, one, first), (upper, two, last) in pairwise(doors):
         if upper - lower > 1 and math.dist(one, two) <= _FAR_M:
             made.way([first, last], {"addr:interpolation": "all", "addr:street": road.name})
-    return count
+    return len(doors)
 
 
 def course(road: Road) -> list[Spot]:
     """Return a line for a road: through its numbers in order, else along the longer way that its points spread."""
     if len(road.known) > 1:
-        spots = [road.known[number][0] for number in sorted(road.known)]
+        spots = [_middle(road.known[number]) for number in sorted(road.known)]
     else:
         spots = road.points()
         wide, high = (max(axis) - min(axis) for axis in zip(*spots, strict=True))
@@ -157,6 +156,10 @@ def course(road: Road) -> list[Spot]:
         x, y = spots[0]
         return [(x - _STUB_M, y), (x + _STUB_M, y)]
     return spots
+
+
+def _middle(spots: Sequence[Spot]) -> Spot:
+    return median(x for x, _ in spots), median(y for _, y in spots)
 
 
 def _tags(tags: Mapping[str, str]) -> str:

@@ -48,7 +48,7 @@ _OFFSET_M = 100
 #: Address ranks up to here are streets' and houses' areas: villages, towns, districts.
 _AREA_RANK = 25
 #: As shipped, the number of 文林街70号 is one word with the road, in the data and in what is asked, and is never found.
-_APART = "[:Han:] { ([0-9]+) 号 > ' ' $1 ' '"
+_APART = "[:Han:] { ([0-9]+) [号號] > ' ' $1 ' '"
 _ASK = """
 import json, sys, time
 import nominatim_api as napi
@@ -218,7 +218,8 @@ def _numbered(row: dict[str, str], codes: dict[str, str], weight: float = 1.0) -
 
 def _registered(geocoder: Geocoder, half: Half, codes: dict[str, str], count: int) -> list[Asked]:
     kept = {(row.lng, row.lat) for row in geocoder.gazetteer.rows}
-    rows = [row for row in nanhai.rows_of("nanhai/addresses.csv") if at_of(row) in kept]
+    by_key = {row["addr_key"]: row for row in nanhai.rows_of("nanhai/addresses.csv") if at_of(row) in kept}
+    rows = list(by_key.values())
     return [_numbered(row, codes) for row in Random(half).sample(rows, min(count, len(rows)))]
 
 
