@@ -253,9 +253,11 @@ class Restartable:
 @pytest.fixture
 def restartable(district: tiny.Tiny) -> Iterator[Restartable]:
     made = Restartable()
-    made.start()
-    yield made
-    made.stop()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 def sign_in(page: Page, server: str) -> None:
