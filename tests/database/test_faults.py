@@ -26,9 +26,9 @@ pytestmark = pytest.mark.database
 def test_nothing_acknowledged_is_lost_whoever_is_killed(database: str) -> None:
     """`tests/faults.py` kills; a process of its own, because it forks."""
     if os.environ.get("WANGGE_STRESS") == "1":
-        asked = ["--actions", "10000", "--workers", "16", "--cases", "300", "--longest", "1500"]
+        asked = ["--actions", "10000", "--workers", "16", "--cases", "300", "--longest", "3600"]
     else:
-        asked = ["--actions", "600", "--workers", "6", "--cases", "40", "--longest", "300", "--seed", "20261122"]
+        asked = ["--actions", "600", "--workers", "6", "--cases", "40", "--longest", "600", "--seed", "20261122"]
     argv = [sys.executable, "-P", "-m", "tests.faults", *asked]
     done = subprocess.run(
         argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.database
 def test_a_flood_from_every_channel_loses_and_doubles_nothing(district: tiny.Tiny) -> None:
     """`tests/flood.py` kills; a process of its own, because it forks."""
     if os.environ.get("WANGGE_STRESS") == "1":
-        asked = ["--reports", "50000", "--longest", "1500"]
+        asked = ["--reports", "50000", "--longest", "5400"]
     else:
-        asked = ["--reports", "1200", "--longest", "240", "--seed", "20261122"]
+        asked = ["--reports", "1200", "--longest", "600", "--seed", "20261122"]
     argv = [sys.executable, "-P", "-m", "tests.flood", *asked]
     done = subprocess.run(
         argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
