@@ -29,7 +29,9 @@ _FILLER = re.compile(r"(?:路段|段|辅路|上|的|,|门牌|沿线){1,2}$")
 #: name apart, and whether a name may begin and end there. By logistic regression on damaged names and on names that the
 #: register lacks, in equal parts. What resembles counts for less than what is written.
 _LIKENESS = (-10.0, 4.9, 5.9, 1.0, 2.7)
-_SIMILAR = 0.75
+#: A letter replaced by one that sounds otherwise, in the same odds: names differ so from their neighbours.
+_REPLACED = -1.5
+_SIMILAR, _OFFERED = 0.75, 0.38
 #: A name goes on: 某某广场-停车场, 某某大桥西(公交站); its buildings and what is said of where it is are no part of it.
 _GOES_ON = re.compile(
     r"[东南西北]?(?:-(?!\d)|\((?![^()]{0,2}[\d一二三四五六七八九十]|[^()]{0,4}(?:栋|座|期|楼|附近|旁|对面|门口)))"
@@ -63,8 +65,9 @@ class Clue:
     role: float = 1.0
     #: The point was reckoned from other places, so that it need not agree with what is said of them.
     moved: bool = False
-    #: What is found is only a part of a longer name, which nobody knows: "part" at its head or end, "inside" amid it.
-    held: Literal["", "part", "inside"] = ""
+    #: What is found may be only a part of a longer name, which nobody knows: "edge" where a letter that seldom stands
+    #: there joins it, "inside" where one does on either side, "part" in brackets or where the name goes on in them.
+    held: Literal["", "edge", "inside", "part"] = ""
     #: How much more or less likely than others of its name it is beforehand, as a road with many known places is.
     weight: float = 1.0
 
@@ -226,7 +229,10 @@ class Finder:
                 told = self._on_roads((start, end), name, trust)
             if not (left and right) or _is_part(written, start, end):
                 for clue in told:
-                    clue.held = "part" if left or right else "inside"
+                    clue.held = "part" if _is_part(written, start, end) else "edge" if left or right else "inside"
+                    if written[end : end + 1] == "(" and "(" in clue.name and "(" not in name.text:
+                        # A branch is named, and it is not this one.
+                        clue.confidence, clue.held = 0.5 * clue.confidence, "inside"
             clues += told
             if len(clues) > MOST:
                 break
@@ -354,7 +360,12 @@ class Finder:
     def _resembling(self, clause: str, offset: int, like: Likeness) -> list[Clue]:
         name = self._likely[like.index]
         span = (offset + like.start, offset + like.end)
-        trust = _SIMILAR * name.distinct * _meant(clause, like)
+        # Roads have a number behind them to tell them by; the odds were measured on places.
+        likely = max(0.0, like.score - 0.2)
+        if not name.roads:
+            # What may be another name is offered all the same, but no surer than that.
+            likely = max(_SIMILAR * _meant(clause, like), min(likely, _OFFERED))
+        trust = name.distinct * likely
         detail = {"written": clause[like.start : like.end], "name": name.text}
         found = HOUSE_NO.match(clause, like.end) if name.roads else None
         number = to_number(found["a"]) if found else None
@@ -384,6 +395,8 @@ def _meant(clause: str, like: Likeness) -> float:
         odds += left
     if like.end == len(clause) or clause[like.end] in AFTER:
         odds += right
+    if like.replaced:
+        odds += _REPLACED
     return 1 / (1 + math.exp(-odds))
 
 

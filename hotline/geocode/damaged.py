@@ -51,6 +51,8 @@ class Likeness:
     evidence: float = 0.0
     #: How much of what tells the name from others is there, 0 to 1: its pairs of letters, rare ones for more.
     share: float = 1.0
+    #: A letter stands for another that does not sound like it: as often another name as a slip.
+    replaced: bool = False
 
 
 class _Sounds(dict[int, int]):
@@ -169,7 +171,8 @@ class Damaged:
         # Endings are shared by half of all names: a slip weighs against what is left without them.
         stem = self._stems[index]
         score = 1 - cost / (stem + 1) - (0.1 if edits and stem <= 2 else 0.0)
-        return Likeness(index, score, start, end, len(name) - 2.5 * cost, share)
+        replaced = edits > abs(end - start - len(name)) and sorted(name) != sorted(heard[start:end])
+        return Likeness(index, score, start, end, len(name) - 2.5 * cost, share, replaced)
 
     def _is_told_by(self, index: int, cost: float, heard: str) -> bool:
         """Return whether a name with slips is still told: by sound alone in three letters, else by one in four."""
