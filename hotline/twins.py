@@ -3,8 +3,9 @@
 Candidates come from two inverted lists: rare character pairs, and squares of ground. What decides is evidence that is
 added up: how much of the first clause of one text the other repeats, with and without the places in it (a pair of
 characters that few messages contain weighs more, so that the matter outweighs a polite phrase), what all common words
-are worth, the distance, the places and numbers named, the category and the time between. The weights were fitted on the building half of the labelled pairs,
-see `docs/evaluation.md`; a score is about the share of such pairs that are one matter.
+are worth, the distance, the places and numbers named, the category and the time between. The weights were fitted on the
+building half of the labelled pairs, see `docs/evaluation.md`; a score is about the share of such pairs that are one
+matter.
 
 The same words at two places are two matters, and so are two troubles at one place. A suggestion is made to a person or
 shown on the desk, never merged alone: precision comes before recall.
