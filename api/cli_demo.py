@@ -47,6 +47,7 @@ def demo() -> None:
     _play_once()
     _play_roads_once()
     _mentions()
+    _channels(key)
     web = services.start()
     if web.taken:
         console.print(f"Port {web.taken} is taken by something else; the next free one is used.", style="yellow")
@@ -249,6 +250,20 @@ def _mentions() -> None:
         console.print(
             f"Mentions on Weibo, invented and labelled （演示）: {taken.cases} cases, {taken.joined} reposts of them, "
             f"{taken.held} held for review; see /weibo."
+        )
+
+
+def _channels(key: str) -> None:
+    """Let a few invented reports come by the channels that nothing else uses, once. key: the demo's of Open311."""
+    from api import wiring
+    from api.playing import channels
+
+    played = channels.play(wiring.intake(), key, at=wiring.now())
+    if played.kiosk:
+        console.print(
+            f"By other channels, invented and labelled （演示）: {played.kiosk} at the kiosk, {played.open311} through "
+            f"Open311, {played.rows} rows of a file, {played.calls} missed call; what the desk is told by mail and "
+            "WeCom stands under /sink."
         )
 
 
