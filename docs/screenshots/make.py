@@ -22,6 +22,8 @@ HERE: Final = Path(__file__).resolve().parent
 PASSWORD: Final = HERE.parent.parent / "var" / "demo-password"
 DESKTOP: Final = (1366, 768)
 PHONE: Final = (390, 844)
+#: A screen that stands in a hall.
+KIOSK: Final = (768, 1024)
 #: Bytes that all pictures together may take in the repository.
 MOST: Final = 1_200_000
 #: Name of the picture, login (empty: anybody), size, address.
@@ -33,6 +35,10 @@ SHOTS: Final = (
     ("map", "official", DESKTOP, "/map"),
     ("map-phone", "grid", PHONE, "/map"),
     ("report-map", "official", DESKTOP, "/map/report"),
+    ("weibo", "supervisor", DESKTOP, "/weibo"),
+    ("sink", "admin", DESKTOP, "/sink"),
+    ("kiosk", "", KIOSK, "/kiosk"),
+    ("patrol-phone", "grid", PHONE, "/patrol"),
 )
 
 
@@ -55,9 +61,11 @@ def main() -> int:
         _report(page, street)
         for name, login, size, path in SHOTS:
             page = _open(browser, base, size)
-            _sign_in(page, base, login, password)
-            page.goto(base + path, wait_until="networkidle")
-            page.wait_for_timeout(1500)
+            if login:
+                _sign_in(page, base, login, password)
+            # A page with a live stream is never idle.
+            page.goto(base + path)
+            page.wait_for_timeout(2500)
             _keep(page, name)
             if name == "desk":
                 page.goto(base + "/desk/new")
@@ -99,7 +107,8 @@ def _street(browser: Browser, base: str, password: str) -> str:
     """Return the name of a place that the demo's own cases name: every fictional district has others."""
     page = _open(browser, base, DESKTOP)
     _sign_in(page, base, "unit", password)
-    found = page.locator("table.inbox tbody td:nth-child(5)").all_inner_texts()
+    page.goto(base + "/unit?box=all&sort=newest")
+    found = page.locator("#rows .item .line.muted span").all_inner_texts()
     page.context.close()
     return next((name for name in found if name.endswith("号")), "")
 
