@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Every module that declares tables.
 _MODELS = (
     "grid.models",
+    "grid.lines",
     "dispatch.models",
     "dispatch.tallies",
     "dispatch.items.models",
