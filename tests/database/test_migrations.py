@@ -94,7 +94,7 @@ def test_up_down_and_up_again(fresh: str, there: Engine) -> None:
 
 
 def test_every_revision_can_be_undone_and_repeated_by_itself(fresh: str, there: Engine) -> None:
-    for _ in range(20):
+    for _ in range(99):
         schema.upgrade(fresh, "+1")
         once = asked(there, _OURS) | asked(there, _COLUMNS)
         schema.downgrade(fresh, "-1")
