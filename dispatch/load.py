@@ -101,6 +101,7 @@ def _refuse(ground: Ground, rejects: Rejects, report: Path | None) -> dict[str, 
     """Return the refused rows per register; raises Invalid for any other refused row and for half a register."""
     files = {ground.folder.sources[name].path.name: name for name in REGISTERS if name in ground.folder.sources}
     refused = dict.fromkeys(REGISTERS, 0)
+    registers = {"places": ground.places, "addresses": ground.addresses}
     for one in rejects:
         if one.file not in files:
             raise Invalid(
@@ -114,14 +115,17 @@ def _refuse(ground: Ground, rejects: Rejects, report: Path | None) -> dict[str, 
                 report=str(report or "-"),
             )
         refused[files[one.file]] += 1
-    for name, rows in (("places", ground.places), ("addresses", ground.addresses)):
-        if rows is not None and refused[name] > _TOO_MANY * (len(rows.table) + refused[name]):
+    taken = {name: len(rows.table) for name, rows in registers.items() if rows is not None}
+    taken |= {name: len(rows) for name, rows in ground.lines.items()}
+    for name, count in taken.items():
+        if refused[name] > _TOO_MANY * (count + refused[name]):
+            file = ground.folder.sources[name].path.name
             raise Invalid(
                 "Nothing was loaded: {refused} of {total} rows of {file} cannot be taken, first: {reason}",
-                file=rows.table.file,
+                file=file,
                 refused=refused[name],
-                total=len(rows.table) + refused[name],
-                reason=next(one.sentence for one in rejects if one.file == rows.table.file),
+                total=count + refused[name],
+                reason=next(one.sentence for one in rejects if one.file == file),
             )
     return refused
 

@@ -24,11 +24,17 @@ _CRS: Final = {"CRS84": Datum.WGS84, "4326": Datum.WGS84, "4490": Datum.CGCS2000
 
 
 def read_boundaries(
-    path: Path, *, datum: Datum, rejects: Rejects, mapping: Mapping[str, str | Sequence[str]] | None = None
+    path: Path,
+    *,
+    datum: Datum,
+    rejects: Rejects,
+    mapping: Mapping[str, str | Sequence[str]] | None = None,
+    lines: bool = False,
 ) -> tuple[list[int], list[dict[str, str]], NDArray[Any]]:
     """Return feature numbers (from 1), their properties as text and `(n,)` polygons in EPSG:4490.
 
-    Refused features go to `rejects`. Raises Invalid when the file is no feature collection, or says another datum.
+    lines: take lines besides polygons, as they are (roads, water). Refused features go to `rejects`. Raises
+    Invalid when the file is no feature collection, or says another datum.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -38,11 +44,12 @@ def read_boundaries(
     if not isinstance(features, list) or not 0 < len(features) <= _MOST:
         raise Invalid("{file} is not a GeoJSON feature collection with features.", file=path.name)
     _check_crs(told, datum, path.name)
+    read = _line if lines else _shape
     numbers: list[int] = []
     properties: list[dict[str, str]] = []
     shapes: list[shapely.Geometry] = []
     for number, feature in enumerate(features, 1):
-        shape = _shape(feature, path.name, number, datum=datum, rejects=rejects)
+        shape = read(feature, path.name, number, datum=datum, rejects=rejects)
         if shape is not None:
             numbers.append(number)
             properties.append(_text(feature.get("properties") or {}, mapping or {}))
@@ -107,3 +114,29 @@ def _shape(feature: Any, file: str, number: int, *, datum: Datum, rejects: Rejec
         refuse("The geometry is empty.")
         return None
     return made
+
+
+def _line(feature: Any, file: str, number: int, *, datum: Datum, rejects: Rejects) -> shapely.Geometry | None:
+    """Return one feature's lines (or polygon) in EPSG:4490, or None after saying why not."""
+    shape = feature.get("geometry") if isinstance(feature, dict) else None
+    if not isinstance(shape, dict) or shape.get("type") not in ("LineString", "MultiLineString"):
+        return _shape(feature, file, number, datum=datum, rejects=rejects)
+    groups = shape.get("coordinates")
+    if shape["type"] == "LineString":
+        groups = [groups]
+    try:
+        runs = [np.asarray(run, dtype=np.float64)[:, :2] for run in groups or ()]
+    except (TypeError, ValueError, IndexError):
+        rejects.add(file, number, column="geometry", reason="The coordinates are not lines of longitude and latitude.")
+        return None
+    try:
+        turned = [datums.to_cgcs2000(run, datum) for run in runs]
+    except Invalid as error:
+        rejects.add(file, number, column="geometry", reason=error.message, **error.params)
+        return None
+    # A line that stays on one spot leads nowhere.
+    turned = [run for run in turned if len(run) > 1 and (run != run[0]).any()]
+    if not turned:
+        rejects.add(file, number, column="geometry", reason="The geometry is empty.")
+        return None
+    return shapely.LineString(turned[0]) if len(turned) == 1 else shapely.MultiLineString(turned)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.datums import Plane
 from core.errors import Invalid
+from grid.fiction_lines import LANE, road_lines
 from grid.fiction_names import Names
 
 CODE: Final = "990101"
@@ -79,6 +80,11 @@ class Fiction:
     cell_shape: NDArray[Any]
     households: NDArray[np.int32]
     roads: list[str]
+    #: Per road, the class as OpenStreetMap names it and the line along its middle, EPSG:4490.
+    road_class: list[str]
+    road_shape: NDArray[Any]
+    #: Index into `roads` of the lane in the middle of each cell.
+    lane: NDArray[np.intp]
     doors: Doors
     places: Spots
     #: `(n, 2)` pairs of roads that cross, and where.
@@ -137,6 +143,7 @@ def build(*, seed: int, households: int) -> Fiction:
     counted[: households - int(counted.sum())] += 1
     boxes = [_box(nodes, r, r + 1, c, c + 1) for r in range(rows) for c in range(columns)]
     roads, doors, crossing, at = _roads(plan, nodes, names, chance)
+    lines = road_lines(nodes, side=_SIDE, town=plan.town_cells)
     rank = np.empty(rows * columns, dtype=np.int32)
     rank[order] = np.arange(rows * columns)
     doors = Doors(doors.road, doors.number, rank[doors.cell], doors.lng_lat, doors.known)
@@ -162,6 +169,9 @@ def build(*, seed: int, households: int) -> Fiction:
         cell_shape=np.array([boxes[i] for i in order], dtype=object),
         households=counted[order],
         roads=roads,
+        road_class=[kind for kind, _ in lines],
+        road_shape=np.array([line for _, line in lines], dtype=object),
+        lane=len(roads) - rows * columns + order,
         doors=doors,
         places=_places(doors, kind_of, names, chance),
         crossing=crossing,
@@ -273,7 +283,7 @@ def _roads(
             roads.append(names.lane())
             west, east = (nodes[r, c] + nodes[r + 1, c]) / 2, (nodes[r, c + 1] + nodes[r + 1, c + 1]) / 2
             # The lane stops short of the streets, so that its doors are not theirs.
-            start, end = west + (east - west) * 0.12, west + (east - west) * 0.88
+            start, end = west + (east - west) * LANE[0], west + (east - west) * LANE[1]
             parts += _both_sides(start, end, len(roads) - 1, 0, [r * columns + c] * 2)
     road, number, cell, lng_lat = (np.concatenate(column) for column in zip(*parts, strict=True))
     doors = Doors(

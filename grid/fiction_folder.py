@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import orjson
 import shapely
 import yaml
 
 from grid.fiction import CITY, CODE, NAME, Fiction
+from grid.fiction_lines import estate_walls
 
 #: code, name, kind; town offices follow from the towns.
 _UNITS: Final = (
@@ -97,6 +99,7 @@ def write_folder(fiction: Fiction, folder: Path, *, categories: Mapping[str, Ite
             for code, kind, homes in zip(fiction.cell_code, fiction.cell_kind, fiction.households.tolist(), strict=True)
         ],
     )
+    _lines(fiction, folder)
     _table(folder / "communities.csv", ("code", "name"), zip(communities, fiction.communities, strict=True))
     _places(fiction, folder / "places.csv")
     _addresses(fiction, folder / "addresses.csv")
@@ -118,11 +121,36 @@ def write_folder(fiction: Fiction, folder: Path, *, categories: Mapping[str, Ite
             "communities": {"file": "communities.csv", "datum": "WGS84"},
             "community_polygons": {"file": "communities.geojson", "datum": "WGS84"},
             "cells": {"file": "cells.geojson", "datum": "WGS84"},
+            "roads": {"file": "roads.geojson", "datum": "WGS84"},
+            "estates": {"file": "estates.geojson", "datum": "WGS84"},
             "places": {"file": "places.csv", "datum": "WGS84"},
             "addresses": {"file": "addresses.csv", "datum": "WGS84"},
         },
     }
     (folder / "district.yaml").write_text(yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False), "utf-8")
+
+
+def _lines(fiction: Fiction, folder: Path) -> None:
+    """Write the roads along their middle, and the ground of those estates that have room for a wall."""
+    _polygons(
+        folder / "roads.geojson",
+        fiction.road_shape.tolist(),
+        [
+            {"key": f"R{i:06d}", "name": name, "class": kind}
+            for i, (name, kind) in enumerate(zip(fiction.roads, fiction.road_class, strict=True))
+        ],
+    )
+    places = fiction.places
+    homes = np.flatnonzero(places.buildings)
+    grounds = estate_walls(
+        places.lng_lat[homes], places.cell[homes], fiction.cell_shape, fiction.road_shape[fiction.lane]
+    )
+    walled = [(int(i), ground) for i, ground in zip(homes, grounds, strict=True) if ground is not None]
+    _polygons(
+        folder / "estates.geojson",
+        [ground for _, ground in walled],
+        [{"key": f"P{i:07d}", "name": places.name[i]} for i, _ in walled],
+    )
 
 
 def _polygons(path: Path, shapes: Sequence[Any], properties: Sequence[dict[str, Any]]) -> None:

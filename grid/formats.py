@@ -16,7 +16,7 @@ from core.errors import Invalid
 from grid.tabular import Column
 
 #: Raised when the loader would make something else of the same files.
-FORMAT: Final = "3"
+FORMAT: Final = "4"
 MANIFEST: Final = "district.yaml"
 #: Mappings for folders that do not have our form, recognised by the files they hold.
 PROFILES: Final = Path(__file__).parent / "profiles"
@@ -28,6 +28,7 @@ SIDE_CLOCKS: Final = ("arbitrate", "pause", "review", "plea", "supervise", "shar
 _CODE = r"[0-9A-Za-z_\-]{1,40}"
 _LNG = Column("lng", kind="number", required=True, meaning="longitude, degrees, in the file's datum")
 _LAT = Column("lat", kind="number", required=True, meaning="latitude, degrees, in the file's datum")
+_LINE_KEY = Column("key", meaning="the source's own key; default: the feature's number; one that repeats is numbered")
 
 #: Columns of each table; GeoJSON files have the same names among their properties.
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
@@ -56,6 +57,21 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
             meaning="default: computed from the places inside",
         ),
         Column("households", kind="integer", meaning="known households"),
+    ),
+    "roads": (
+        _LINE_KEY,
+        Column("name", meaning="name of the road"),
+        Column("class", longest=40, meaning="motorway, trunk, primary, secondary, tertiary, residential, service …"),
+    ),
+    "water": (
+        _LINE_KEY,
+        Column("name", meaning="name of the river or lake"),
+        Column("class", longest=40, meaning="river, canal, stream, lake …"),
+    ),
+    "estates": (
+        _LINE_KEY,
+        Column("name", meaning="name of the estate 小区"),
+        Column("class", longest=40, meaning="what kind of estate, in the source's words"),
     ),
     "places": (
         Column("key", required=True, meaning="the source's own key; must not repeat"),
@@ -125,9 +141,11 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
 }
 
 #: Files whose rows stand for themselves: a bad row is left out and reported. In every other file it refuses the load.
-REGISTERS: Final = ("places", "addresses")
+REGISTERS: Final = ("places", "addresses", "roads", "water", "estates")
 #: Files with coordinates: their datum must be said. Communities need theirs only where they give centres.
-LOCATED: Final = ("towns", "community_polygons", "cells", "places", "addresses")
+LOCATED: Final = ("towns", "community_polygons", "cells", "places", "addresses", "roads", "water", "estates")
+#: File of lines → what its lines are; see `grid.lines`.
+LINES: Final[Mapping[str, str]] = {"roads": "road", "water": "water", "estates": "estate"}
 _REQUIRED: Final = ("towns", "communities", "categories", "units")
 _MANIFEST_KEYS: Final = {
     "code", "name", "city_name", "province_name", "fictional", "synthetic_join", "settings", "files", "recognise",

@@ -16,6 +16,7 @@ from grid import derive
 from grid.areas import AreaRows, CellRows, read_areas, read_towns
 from grid.catalogue import CategoryRow, check_units, tree
 from grid.formats import COLUMNS, Folder
+from grid.lines import Lines, read_lines
 from grid.points import convert
 from grid.tabular import Rejects, Table, read_table
 
@@ -59,6 +60,8 @@ class Ground:
     cells: CellRows
     places: Located | None
     addresses: Located | None
+    #: Roads, water and estates, by the name of their file.
+    lines: dict[str, Lines]
     categories: list[CategoryRow]
     units: Table
     outside: list[str]
@@ -103,6 +106,7 @@ def read_ground(folder: Folder, rejects: Rejects) -> Ground:
         cells=cells,
         places=places,
         addresses=addresses,
+        lines=read_lines(folder, rejects),
         categories=tree(_table(folder, "categories", rejects), rejects),
         units=units,
         outside=outside,

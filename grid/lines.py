@@ -16,7 +16,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.datums import SRID
 from core.db import Base, actor_of
+from grid.boundaries import read_boundaries
+from grid.formats import COLUMNS, LINES, Folder, said_datum
 from grid.models import geometry
+from grid.tabular import Rejects, Table, check
 
 #: What a line may be; files of the folder are named in the plural: roads, water, estates.
 KINDS: Final = ("road", "water", "estate")
@@ -54,10 +57,53 @@ class Lines:
     rank: list[str]
     #: `(n,)` geometries, EPSG:4490.
     geom: NDArray[Any]
+    #: What the source's coordinates were in.
+    datum: list[str]
+
+    def __len__(self) -> int:
+        return len(self.key)
 
     def of(self, kind: str) -> NDArray[np.intp]:
         """Return the places in the columns of one kind."""
         return np.flatnonzero(np.array(self.kind, dtype=object) == kind)
+
+
+def read_lines(folder: Folder, rejects: Rejects) -> dict[str, Lines]:
+    """Return the lines of a folder by file (roads, water, estates), EPSG:4490; what cannot be taken goes to `rejects`.
+
+    Keys that are missing or repeat are numbered in the file's order.
+    """
+    found: dict[str, Lines] = {}
+    for file, kind in LINES.items():
+        source = folder.sources.get(file)
+        if source is None:
+            continue
+        datum, columns = said_datum(source), COLUMNS[file]
+        numbers, told, shapes = read_boundaries(
+            source.path, datum=datum, rejects=rejects, mapping=source.columns, lines=True
+        )
+        values = {column.name: [row.get(column.name, "") for row in told] for column in columns}
+        table, good = check(source.path.name, numbers, values, columns=columns, rejects=rejects)
+        table.take(good)
+        found[file] = Lines(
+            key=_keys(kind, table),
+            kind=[kind] * len(table),
+            name=table["name"].tolist(),
+            rank=table["class"].tolist(),
+            geom=shapes[good],
+            datum=[datum.value] * len(table),
+        )
+    return found
+
+
+def _keys(kind: str, table: Table) -> list[str]:
+    seen: dict[str, int] = {}
+    keys = []
+    for number, given in zip(table.rows.tolist(), table["key"], strict=True):
+        key = f"{kind}/{given or f'#{number}'}"
+        seen[key] = seen.get(key, 0) + 1
+        keys.append(key if seen[key] == 1 else f"{key}/{seen[key]}")
+    return keys
 
 
 def lines_in(session: Session, bounds: Sequence[float], *, kinds: Sequence[str] = KINDS, most: int = MOST) -> Lines:
@@ -67,7 +113,14 @@ def lines_in(session: Session, bounds: Sequence[float], *, kinds: Sequence[str] 
     """
     box = func.ST_MakeEnvelope(*bounds, SRID)
     rows = session.execute(
-        select(GroundLine.key, GroundLine.kind, GroundLine.name, GroundLine.rank, func.ST_AsBinary(GroundLine.geom))
+        select(
+            GroundLine.key,
+            GroundLine.kind,
+            GroundLine.name,
+            GroundLine.rank,
+            func.ST_AsBinary(GroundLine.geom),
+            GroundLine.source_datum,
+        )
         .where(
             GroundLine.district_code == actor_of(session).district,
             GroundLine.geom.op("&&")(box),
@@ -76,9 +129,9 @@ def lines_in(session: Session, bounds: Sequence[float], *, kinds: Sequence[str] 
         .order_by(GroundLine.key)
         .limit(most)
     ).all()
-    key, kind, name, rank, shape = ([row[i] for row in rows] for i in range(5))
+    key, kind, name, rank, shape, datum = ([row[i] for row in rows] for i in range(6))
     geom = np.asarray(shapely.from_wkb([bytes(one) for one in shape]), dtype=object).reshape(-1)
-    return Lines(key, kind, name, rank, geom)
+    return Lines(key, kind, name, rank, geom, datum)
 
 
 def has_lines(session: Session) -> bool:

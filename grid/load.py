@@ -20,7 +20,9 @@ from core.datums import SRID, ewkb
 from core.db import actor_of
 from core.errors import Invalid
 from core.ids import new_id
+from grid.formats import LINES
 from grid.ground import Ground, Located
+from grid.lines import Lines
 from grid.tabular import Reject
 
 #: Rows of one statement; more would only need more memory on both sides.
@@ -172,6 +174,7 @@ def write_ground(session: Session, ground: Ground, *, in_use: InUse) -> dict[str
         "cells": _cells(session, ground),
         "places": _register(session, "place", ground.places, ("name", "type", "type_path", "address")),
         "addresses": _register(session, "address", _with_keys(ground), ("name", "road", "house_no", "addr_key")),
+        **_lines(session, ground),
         "categories": _categories(session, ground, in_use),
         "units": _units(session, ground),
     }
@@ -258,6 +261,39 @@ def _cells(session: Session, ground: Ground) -> Count:
     )
     # Cells that are gone would lie under the new ones; cases keep the code they were given.
     return Count(len(cells.code), 0, changed, remove_others(session, "cell", key="code", keep=cells.code))
+
+
+def _lines(session: Session, ground: Ground) -> dict[str, Count]:
+    """Write roads, water and estates; return what became of each file that the folder has or had."""
+    counts: dict[str, Count] = {}
+    district = actor_of(session).district
+    for file, kind in LINES.items():
+        rows = ground.lines.get(file)
+        keep = rows.key if rows else []
+        gone = _count(
+            session.execute(
+                text(
+                    "DELETE FROM ground_line WHERE district_code = :d AND kind = :kind"
+                    " AND key <> ALL (CAST(:keep AS text[]))"
+                ),
+                {"d": district, "kind": kind, "keep": keep},
+            )
+        )
+        changed = 0 if rows is None else upsert(session, "ground_line", key="key", columns=_line_columns(rows))
+        if rows is not None or gone:
+            counts[file] = Count(len(keep), 0, changed, gone)
+    return counts
+
+
+def _line_columns(rows: Lines) -> list[_Col]:
+    return [
+        _Col("key", "text[]", rows.key),
+        _Col("kind", "text[]", rows.kind),
+        _Col("name", "text[]", rows.name),
+        _Col("class", "text[]", rows.rank),
+        _geometry("geom", rows.geom),
+        _Col("source_datum", "text[]", rows.datum),
+    ]
 
 
 def _with_keys(ground: Ground) -> Located | None:

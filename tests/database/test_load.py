@@ -28,7 +28,7 @@ pytestmark = pytest.mark.database
 AT = datetime(2026, 11, 18, 6, 0, tzinfo=UTC)
 #: In the order in which rows may go.
 TABLES = (
-    "entry", "assignment", "deadline", "report", "cases", "routing_rule", "limit_rule", "place", "address", "cell",
+    "entry", "assignment", "deadline", "report", "cases", "routing_rule", "limit_rule", "place", "address", "ground_line", "cell",
     "area", "category", "account", "unit", "load_run", "district",
 )  # fmt: skip
 BOOK = system(CODE, "tests")
@@ -410,3 +410,41 @@ def test_nanhai_loads_whole(database):
         assert tuple(session.execute(sql).one()) == (7, 49)
     assert book.synthetic_join
     _forget("440605")
+
+
+def test_roads_and_estates_are_kept_and_go_with_their_file(folder):
+    import yaml
+
+    from grid.lines import lines_in
+
+    done = load(folder, at=AT)
+    with snapshot(BOOK) as session:
+        found = lines_in(session, (-180, -90, 180, 90))
+    assert {kind: found.kind.count(kind) for kind in ("road", "estate", "water")} == {
+        "road": done.counts["roads"].taken,
+        "estate": done.counts["estates"].taken,
+        "water": 0,
+    }
+    assert done.counts["roads"].taken > 20
+    assert {"primary", "secondary", "residential"} <= set(found.rank)
+    manifest = yaml.safe_load((folder / "district.yaml").read_text("utf-8"))
+    del manifest["files"]["estates"]
+    (folder / "estates.geojson").unlink()
+    (folder / "district.yaml").write_text(yaml.safe_dump(manifest, allow_unicode=True), "utf-8")
+    again = load(folder, at=AT)
+    assert again.counts["estates"].gone == done.counts["estates"].taken
+    with snapshot(BOOK) as session:
+        assert set(lines_in(session, (-180, -90, 180, 90)).kind) == {"road"}
+
+
+def test_a_bad_road_is_left_out_and_reported_while_the_others_are_taken(folder):
+    import orjson
+
+    told = orjson.loads((folder / "roads.geojson").read_bytes())
+    told["features"][0]["geometry"] = {"type": "LineString", "coordinates": [[39.1, 83.2], [39.2, 83.2]]}
+    told["features"][1]["geometry"] = {"type": "LineString", "coordinates": [[83.2, 39.1], [83.2, 39.1]]}
+    (folder / "roads.geojson").write_bytes(orjson.dumps(told))
+    done = load(folder, at=AT)
+    assert done.counts["roads"].refused == 2
+    assert done.counts["roads"].taken == len(told["features"]) - 2
+    assert {one.row for one in done.rejects} == {1, 2}

@@ -40,7 +40,7 @@ def test_same_seed_writes_the_same_bytes(tmp_path):
         generate(tmp_path / name, seed=5, households=2_000, cases=300, at=AT)
     generate(tmp_path / "other", seed=6, households=2_000, cases=300, at=AT)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 13
+    assert len(files) == 15
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert (tmp_path / "one" / "cases.jsonl").read_bytes() != (tmp_path / "other" / "cases.jsonl").read_bytes()
