@@ -189,11 +189,18 @@ def waiting(session: Session) -> bool:
 
 
 def leased(session: Session, part: str) -> WeiboCursor | None:
-    """Lock the row of one part of the channel; None while somebody else works at it. Writes; as the program."""
-    district = actor_of(session).district
-    session.execute(insert(WeiboCursor).values(district_code=district, part=part).on_conflict_do_nothing())
-    query = select(WeiboCursor).where(WeiboCursor.district_code == district, WeiboCursor.part == part)
-    return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
+    """Lock the row of one part of the channel; None while somebody else works at it. Writes; as the program.
+
+    A row that is not there yet is made and committed beside the caller's transaction: an insert inside it would keep
+    everybody else waiting until the platform has answered, where they should go away.
+    """
+    actor = actor_of(session)
+    mine = (WeiboCursor.district_code == actor.district, WeiboCursor.part == part)
+    if session.scalar(select(WeiboCursor.part).where(*mine)) is None:
+        made = insert(WeiboCursor).values(district_code=actor.district, part=part).on_conflict_do_nothing()
+        with transaction(actor, bind=session.get_bind().engine) as beside:
+            beside.execute(made)
+    return session.scalars(select(WeiboCursor).where(*mine).with_for_update(skip_locked=True)).one_or_none()
 
 
 def take(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from api import wiring, worker
 from core.crypto import seal
@@ -223,6 +223,15 @@ def test_two_workers_never_look_at_once(standin: Standin, weibo: Client, at: dat
     with transaction(program(tiny.DISTRICT)) as session:
         assert inbox.leased(session, "check") is not None
         assert recheck.look(tiny.DISTRICT, weibo, at=at + timedelta(hours=1)) is None
+
+
+def test_the_first_lease_of_all_keeps_nobody_waiting() -> None:
+    part = str(uuid.uuid4())
+    with transaction(program(tiny.DISTRICT)) as session:
+        assert inbox.leased(session, part) is not None
+        with transaction(program(tiny.DISTRICT)) as other:
+            other.execute(text("SET LOCAL lock_timeout = '5s'"))
+            assert inbox.leased(other, part) is None
 
 
 def test_an_answer_to_a_post_that_was_found_deleted_ends_without_asking_and_is_never_tried_again(
