@@ -4,7 +4,7 @@
 #
 # usage: ./setup.sh demo|check|test|bench|sip|nominatim
 #   demo   what the program needs
-#   check  + the checkers            test, bench  + a browser and Chinese fonts for the journeys
+#   check  + the checkers            test, bench  + a browser, Chinese fonts and GDAL's programs for the journeys
 #   sip    + kamailio and sipp beside all of that
 #   nominatim  what the program and the checkers need, and what Nominatim is imported and built with
 #
@@ -143,6 +143,8 @@ has_pango || optional+=(libpango-1.0-0 libpangoft2-1.0-0)
 if [ "$purpose" = test ] || [ "$purpose" = bench ] || [ "$purpose" = sip ]; then
     has_chromium || optional+=(chromium)
     has_cjk_font || optional+=(fonts-noto-cjk)
+    # ogrinfo and ogr2ogr, which read /ogc as QGIS does; the library itself comes with PostGIS.
+    command -v ogrinfo >/dev/null || optional+=(gdal-bin)
 else
     # A twentieth of the size of Noto's fonts.
     has_chinese_font || optional+=(fonts-wqy-microhei)
