@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 #: Every module that declares tables.
 _MODELS = (
     "grid.models",
+    "grid.version_models",
+    "grid.registers.models",
+    "grid.duty_table",
+    "grid.notices",
     "grid.lines",
+    "grid.field_models",
+    "grid.imports_tables",
     "dispatch.models",
     "dispatch.tallies",
     "dispatch.items.models",
@@ -25,6 +31,7 @@ _MODELS = (
     "dispatch.appointments",
     "dispatch.anchors",
     "dispatch.jobs",
+    "dispatch.voice",
     "hotline.models",
     "hotline.learning",
     "hotline.aliases",
