@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _MODELS = (
     "grid.models",
     "grid.version_models",
-    "grid.version_models",
     "grid.registers.models",
     "grid.duty_table",
     "grid.notices",
