@@ -52,7 +52,7 @@ test:
 # WANGGE_SEED=<number> walks again where an earlier run found something.
 stress:
 	@./setup.sh test
-	@.venv/bin/wangge with-servers -- env WANGGE_STRESS=1 $(PY) -m pytest -s \
+	@.venv/bin/wangge with-servers -- env WANGGE_STRESS=1 $(PY) -m pytest -s --timeout 0 \
 	    tests/database/test_faults.py tests/database/test_flood.py tests/database/test_stateful.py $(ARGS)
 
 # Real SIP on loopback: kamailio and sipp are installed for it, and no service of theirs is started.
