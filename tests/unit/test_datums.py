@@ -93,7 +93,7 @@ def test_no_points_are_no_fault():
 
 
 @given(LNG, LAT)
-def test_inverse_agrees_with_prcoords_within_two_centimetres(lng, lat):
+def test_inverse_comes_back_to_a_millimetre_and_agrees_with_prcoords_within_its_three_centimetres(lng, lat):
     for datum, forward, back in (
         (Datum.GCJ02, prcoords.wgs_gcj, prcoords.gcj_wgs_bored),
         (Datum.BD09, prcoords.wgs_bd, prcoords.bd_wgs_bored),
@@ -103,8 +103,9 @@ def test_inverse_agrees_with_prcoords_within_two_centimetres(lng, lat):
         assert distance_m(ours, (shifted.lon, shifted.lat))[0] < 0.001
         theirs = back((shifted.lat, shifted.lon))
         found = to_cgcs2000([[shifted.lon, shifted.lat]], datum)[0]
-        assert distance_m(found, (lng, lat))[0] < 0.02
-        assert distance_m(found, (theirs.lon, theirs.lat))[0] < 0.02
+        assert distance_m(found, (lng, lat))[0] < 0.001
+        # Theirs stops sooner: of 40,000 points all over the country the worst came back 2.2 cm away.
+        assert distance_m(found, (theirs.lon, theirs.lat))[0] < 0.03
 
 
 @given(LNG, LAT, st.sampled_from(list(Datum)))
