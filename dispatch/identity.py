@@ -8,7 +8,7 @@ quarter of an hour, and is a row of `disclosure` that nobody changes and the per
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import func, insert, select
@@ -17,27 +17,17 @@ from sqlalchemy.orm import Session
 from core.actor import Role
 from core.crypto import blind_index, unseal
 from core.db import actor_of, pin_case
+from core.documents import masked
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch.models import Case, Disclosure, Report
 from dispatch.views import visible_to
-from dispatch.words import N_
+from grid.openings import LONGEST, OPEN_FOR, check_reason
 
 #: What each sealed field was sealed as; a field of one kind cannot be opened as another.
 CONTEXTS: Final[Mapping[str, str]] = {"name": "report.name", "phone": "report.phone"}
 #: Roles that need to reach a reporter, and therefore may open personal data, with a reason.
 MAY_OPEN: Final = frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.UNIT})
-#: Why somebody may open them; `other` needs words that say what.
-REASONS: Final[Mapping[str, str]] = {
-    "contact": N_("To ask about the matter or the place"),
-    "visit": N_("To arrange a visit"),
-    "answer": N_("To tell the answer or ask about it"),
-    "verify": N_("To check who it is"),
-    "law": N_("Asked for by law"),
-    "other": N_("Something else"),
-}
-#: How long one opening holds for the same person, case and field. *Default*.
-OPEN_FOR: Final = timedelta(minutes=15)
 #: Matters in which the unit deals with a party known by name: an alias would hide whom it decides about.
 _BY_NAME: Final = frozenset({"service_item", "information"})
 _SIGNS: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -52,7 +42,7 @@ class Opened:
     actor_role: str | None
     unit_code: str | None
     field: str
-    #: A key of REASONS; None where the words say it all.
+    #: A key of `grid.openings.REASONS`; None where the words say it all.
     reason_code: str | None
     reason: str
     opened_at: datetime
@@ -96,15 +86,6 @@ def called(role: Role, case: uuid.UUID, process: str, report: Mapping[Any, Any])
     return "", ""
 
 
-def masked(field: str, value: str) -> str:
-    """Return a name or phone as it is shown to somebody who gave no reason: `张**`, `138****1234`."""
-    if field == "name":
-        return value[:1] + "*" * max(1, min(len(value) - 1, 2))
-    if len(value) < 7:
-        return "*" * len(value)
-    return f"{value[:3]}{'*' * (len(value) - 7)}{value[-4:]}" if len(value) > 7 else f"{'*' * 3}{value[-4:]}"
-
-
 def _masked(field: str, sealed: bytes | None) -> str:
     if sealed is None:
         return ""
@@ -120,8 +101,8 @@ def disclose(
 ) -> tuple[str, ...]:
     """Return the unmasked names or phones of a case's reporters, after writing down who opened them and why.
 
-    field: name or phone. why: a key of REASONS. Writes a `disclosure` row, which the person concerned may see; for
-    OPEN_FOR the same person sees the field by `standing` without another one. Caller commits.
+    field: name or phone. why: a key of `grid.openings.REASONS`. Writes a `disclosure` row, which the person concerned
+    may see; for OPEN_FOR the same person sees the field by `standing` without another one. Caller commits.
     Raises NotFound for an invisible case, Forbidden for roles that need not reach anybody, Invalid without a reason.
     """
     actor = actor_of(session)
@@ -134,16 +115,6 @@ def disclose(
     pin_case(session, case_id)
     write(session, case_id, field, why=why, reason=reason, at=at)
     return _values(session, case_id, field)
-
-
-def check_reason(why: str, reason: str) -> None:
-    """Raise Invalid where a reason is missing: one of the list, and words."""
-    if why and why not in REASONS:
-        raise Invalid("Choose what you need it for.", field="why")
-    if len(reason.strip()) < 2:
-        raise Invalid(
-            "Say why you need to see it: it is written down and the person concerned may read it.", field="reason"
-        )
 
 
 def write(session: Session, case_id: uuid.UUID, field: str, *, why: str, reason: str, at: datetime) -> None:
@@ -160,7 +131,7 @@ def write(session: Session, case_id: uuid.UUID, field: str, *, why: str, reason:
             unit_code=actor.unit or None,
             field=field,
             reason_code=why or None,
-            reason=reason.strip()[:500],
+            reason=reason.strip()[:LONGEST],
             opened_at=at,
             expires_at=at + OPEN_FOR,
         )

@@ -475,7 +475,7 @@ class Disclosure(Base):
     unit_code: Mapped[str | None]
     #: name, phone, recording, or a field of an application.
     field: Mapped[str]
-    #: A key of `dispatch.identity.REASONS`; None where the words say it all.
+    #: A key of `grid.openings.REASONS`; None where the words say it all.
     reason_code: Mapped[str | None]
     reason: Mapped[str]
     opened_at: Mapped[datetime] = mapped_column(Instant)

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from core.actor import Actor, Role
 from core.crypto import unseal
 from core.db import actor_of
+from core.documents import masked
 from core.errors import Conflict, Invalid, NotFound
 from dispatch.appointments import Appointment, SlotClosure, window
 from dispatch.calendar import CHINA, china_time
-from dispatch.identity import masked
 from dispatch.models import Case
 from dispatch.rulebook import Rulebook
 

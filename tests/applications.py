@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from core.actor import Actor, Role, citizen
 from core.db import rows, snapshot, transaction
+from core.documents import card_check
 from dispatch import cases
 from dispatch.items import catalogue, lists
 from dispatch.items.application import NewApplication, Receipt, open_application
-from dispatch.items.identity import Applicant, card_check
+from dispatch.items.identity import Applicant
 from dispatch.items.parsing import checked
 from dispatch.models import Case
 from dispatch.numbers import Numbers

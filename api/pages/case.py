@@ -21,6 +21,7 @@ from api.wording import exact
 from core.actor import Actor, Role
 from core.errors import Invalid, NotFound
 from dispatch import identity, sheet, views
+from grid.openings import REASONS
 
 router = APIRouter(include_in_schema=False)
 
@@ -115,7 +116,7 @@ def _page(
         hanging=casework.parts_of(book, found, at=at),
         may_open=actor.role in identity.MAY_OPEN,
         standing=identity.standing(session, found.case.id, at=at),
-        reasons=identity.REASONS,
+        reasons=REASONS,
         unit_name=book.unit_name,
         problem=problem,
         # A sheet is printed and filed: it says dates, not "today".

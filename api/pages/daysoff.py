@@ -20,10 +20,10 @@ from api.wording import CHINA
 from core.actor import Actor, Role, system
 from core.crypto import unseal
 from core.db import snapshot
+from core.documents import masked
 from core.errors import Conflict, Invalid, WanggeError
 from dispatch import appointments, daysoff
 from dispatch.daysoff import Span
-from dispatch.identity import masked
 
 router = APIRouter(include_in_schema=False)
 

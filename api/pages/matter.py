@@ -31,11 +31,12 @@ from core.ids import is_checked
 from dispatch import attachments, cases, sheet
 from dispatch.citizen import Event, Story, story
 from dispatch.fields import FIELDS, PAUSE_REASONS, SATISFACTION, SERVICES
-from dispatch.identity import REASONS, Opened
+from dispatch.identity import Opened
 from dispatch.items import filed as archive
 from dispatch.items.application_models import InformationRequest
 from dispatch.numbers import access_code, access_hash, spoken
 from dispatch.rulebook import Rulebook
+from grid.openings import REASONS
 
 router = APIRouter(include_in_schema=False)
 

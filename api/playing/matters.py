@@ -24,6 +24,7 @@ from api.playing.stage import REFUSED, Played, Stage
 from core.actor import Role, citizen, system
 from core.datums import Datum
 from core.db import snapshot, transaction
+from core.documents import card_check, credit_check
 from core.errors import NotFound
 from dispatch import appointments, visits
 from dispatch.appointments import Booked, ServiceWindow, Wanted
@@ -31,7 +32,7 @@ from dispatch.calendar import china_time
 from dispatch.items import catalogue
 from dispatch.items.application import NewApplication, NewRequest, open_application, open_request
 from dispatch.items.filed import Upload
-from dispatch.items.identity import Agent, Applicant, card_check, credit_check
+from dispatch.items.identity import Agent, Applicant
 from dispatch.items.matter import AUTHORISATION
 from dispatch.items.sheet import Sheet
 from dispatch.numbers import Numbers

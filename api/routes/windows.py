@@ -17,10 +17,10 @@ from api.wording import CHINA
 from core.actor import Actor, Role, system
 from core.crypto import unseal
 from core.db import snapshot
+from core.documents import masked
 from core.errors import Invalid
 from dispatch import appointments, daysoff, visits
 from dispatch.daysoff import Span
-from dispatch.identity import masked
 
 router = APIRouter(prefix="/api/v1", tags=["appointments"])
 

@@ -17,7 +17,7 @@ from core.crypto import unseal
 from core.db import acting_as, actor_of, pin_case, rows
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
-from dispatch.identity import MAY_OPEN, check_reason, write
+from dispatch.identity import MAY_OPEN, write
 from dispatch.items import lists, matter
 from dispatch.items.application_models import Application, Fee, Handover, InformationRequest, MaterialFile, Survey
 from dispatch.items.identity import CONTEXTS, id_index
@@ -27,6 +27,7 @@ from dispatch.models import Case
 from dispatch.numbers import access_hash
 from dispatch.process import process
 from grid.models import District
+from grid.openings import check_reason
 
 #: Files of one material, and of one application.
 MOST_FILES, MOST_OF_ALL = 10, 60

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from core.actor import Actor, Role
 from core.crypto import blind_index, seal, unseal
 from core.db import actor_of
+from core.documents import masked
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import cases
 from dispatch.calendar import china_time
-from dispatch.identity import disclose, masked
+from dispatch.identity import disclose
 from dispatch.models import Case
 from dispatch.process import processes
 from dispatch.rulebook import Rulebook

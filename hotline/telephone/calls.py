@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from core.actor import Role, system
 from core.crypto import blind_index, seal, unseal
 from core.db import acting_as, actor_of, pin_case
+from core.documents import masked
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch.calendar import china_time
-from dispatch.identity import masked, write
+from dispatch.identity import write
 from dispatch.models import Case, Report
 from hotline.telephone import callbacks, seats
 from hotline.telephone.hook import WINDOW, Event, check_recording

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from core.actor import system
 from core.crypto import blind_index, unseal
 from core.db import acting_as, actor_of
-from dispatch.identity import CONTEXTS, masked
+from core.documents import masked
+from dispatch.identity import CONTEXTS
 from dispatch.models import Case, Report
 from dispatch.views import visible_to
 from grid.models import Category

@@ -15,6 +15,7 @@ from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import identity, sheet
 from dispatch.models import Disclosure
+from grid.openings import OPEN_FOR
 from tests import builders
 from tests.builders import DISTRICT, NOW
 
@@ -50,10 +51,10 @@ def test_opening_holds_for_this_person_case_and_field_and_then_ends(session: Ses
     viewer = as_actor(mine)
     assert identity.standing(viewer, case, at=NOW) == ()
     identity.disclose(viewer, case, field="phone", at=NOW, **LOOK)
-    soon = NOW + identity.OPEN_FOR - timedelta(seconds=1)
+    soon = NOW + OPEN_FOR - timedelta(seconds=1)
     (shown,) = identity.standing(viewer, case, at=soon)
-    assert (shown.field, shown.values, shown.until) == ("phone", ("13800138000",), NOW + identity.OPEN_FOR)
-    assert identity.standing(viewer, case, at=NOW + identity.OPEN_FOR) == ()
+    assert (shown.field, shown.values, shown.until) == ("phone", ("13800138000",), NOW + OPEN_FOR)
+    assert identity.standing(viewer, case, at=NOW + OPEN_FOR) == ()
     assert identity.standing(viewer, case, at=NOW - timedelta(seconds=1)) == (), "a clock turned back opens nothing"
     assert identity.standing(viewer, other, at=soon) == ()
     assert identity.standing(as_actor(colleague), case, at=soon) == ()

@@ -11,6 +11,7 @@ from sqlalchemy import Select, TextClause, select, text
 from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
+from core.documents import masked
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
 from dispatch import boxes, identity, sheet, views
@@ -464,8 +465,8 @@ def test_progress_by_number_names_nobody_and_says_nothing_private(session: Sessi
 
 
 def test_masking_keeps_no_more_than_it_must() -> None:
-    assert identity.masked("phone", "13800138000") == "138****8000"
-    assert identity.masked("phone", "1234567") == "***4567"
-    assert identity.masked("phone", "12345") == "*****"
-    assert identity.masked("name", "李") == "李*"
-    assert identity.masked("name", "欧阳修之") == "欧**"
+    assert masked("phone", "13800138000") == "138****8000"
+    assert masked("phone", "1234567") == "***4567"
+    assert masked("phone", "12345") == "*****"
+    assert masked("name", "李") == "李*"
+    assert masked("name", "欧阳修之") == "欧**"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.documents import card_check, credit_check
 from core.errors import Invalid
-from dispatch.items.identity import Applicant, card_check, checked_id, credit_check, id_index, sealed
+from dispatch.items.identity import Applicant, checked_id, id_index, sealed
 
 pytestmark = pytest.mark.unit
 

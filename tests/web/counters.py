@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from api import wiring
 from core.db import transaction
+from core.documents import card_check
 from core.ids import new_id
 from dispatch.calendar import china_time
 from dispatch.items import catalogue, lists
-from dispatch.items.identity import card_check
 from dispatch.items.reading import default_files, read_yaml
 from dispatch.items.roles import Units
 from dispatch.items.sheet import Parallel

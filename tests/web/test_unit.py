@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from api import wiring
 from core.db import transaction
-from dispatch import identity
 from dispatch.models import Attachment, Case, Disclosure, Entry
+from grid.openings import OPEN_FOR
 from tests import builders, tiny
 
 pytestmark = pytest.mark.web
@@ -237,7 +237,7 @@ def test_unit_reads_an_alias_and_opens_the_phone_for_a_quarter_of_an_hour(
     assert "13712345678" in again, "the same person, the same case"
     assert "联系核实位置" in again
     assert "13712345678" not in signed_in("operator").get(f"/cases/{number}").text
-    later = wiring.now() + identity.OPEN_FOR + timedelta(seconds=1)
+    later = wiring.now() + OPEN_FOR + timedelta(seconds=1)
     monkeypatch.setattr(wiring, "now", lambda: later)
     late = clerk.get(f"/cases/{number}").text
     assert "联系核实位置" in late
