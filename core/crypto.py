@@ -30,18 +30,25 @@ def derived_key(purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"wangge/{purpose}".encode()).derive(material)
 
 
-def seal(text: str, *, context: str) -> bytes:
-    """Return text encrypted with AES-256-GCM: 12 bytes nonce, then ciphertext and tag; `context` must match to open."""
+def seal(text: str, *, context: str, salt: bytes | None = None) -> bytes:
+    """Return text encrypted with AES-256-GCM: 12 bytes nonce, then ciphertext and tag; `context` must match to open.
+
+    salt: 16 random bytes of the text's subject; when they are erased, nobody can open it any more.
+    """
     nonce = os.urandom(12)
-    return nonce + AESGCM(derived_key("field")).encrypt(nonce, text.encode(), context.encode())
+    return nonce + AESGCM(_field_key(salt)).encrypt(nonce, text.encode(), context.encode())
 
 
-def unseal(sealed: bytes, *, context: str) -> str:
-    """Return the text of a sealed field; raises Invalid when it was changed or belongs to another context."""
+def unseal(sealed: bytes, *, context: str, salt: bytes | None = None) -> str:
+    """Return the text of a sealed field; raises Invalid when it was changed or belongs to another context or salt."""
     try:
-        return AESGCM(derived_key("field")).decrypt(sealed[:12], sealed[12:], context.encode()).decode()
+        return AESGCM(_field_key(salt)).decrypt(sealed[:12], sealed[12:], context.encode()).decode()
     except InvalidTag as error:
         raise Invalid("A protected field was changed and cannot be read.") from error
+
+
+def _field_key(salt: bytes | None) -> bytes:
+    return derived_key("field") if salt is None else hmac.digest(derived_key("salted"), salt, "sha256")
 
 
 def blind_index(value: str, *, context: str) -> bytes:

@@ -4,6 +4,7 @@
 scope into PostgreSQL with SET LOCAL, where row policies read it: a second lock under the `visible_to` of each query.
 """
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from core.actor import Actor
-from core.errors import Conflict, Unavailable
+from core.errors import Conflict, Forbidden, Unavailable
 from core.settings import settings
 
 #: SQLSTATE classes that mean "try again", never "wrong input": connection, resources, operator intervention, read-only.
@@ -28,6 +29,8 @@ _DOWN = ("08", "53", "57", "25006")
 _LOST = ("40001", "40P01", "55P03")
 #: Raised by the trigger on the log for a day that is anchored (revision 0007).
 _SEALED = "WG001"
+#: What codes of cells are made of; they travel to the database inside SET LOCAL.
+_CODE = re.compile(r"[0-9A-Za-z_\-]{1,40}")
 
 
 class Base(DeclarativeBase):
@@ -300,6 +303,28 @@ def pin_case(session: Session, case_id: uuid.UUID) -> None:
     with _dropping_dead(connection):
         # `case` is a word of SQL's own, so it stands in quotes.
         _say(_driver(connection.connection), f"""SET LOCAL wangge."case" = '{uuid.UUID(str(case_id))}'""")
+
+
+def pin_subject(session: Session, subject_id: uuid.UUID) -> None:
+    """Let the session's actor read history and openings of one row of a register in this transaction.
+
+    Call only after the row itself was read through its own policy, or the code on a slip was checked.
+    """
+    connection = session.connection()
+    with _dropping_dead(connection):
+        _say(_driver(connection.connection), f"SET LOCAL wangge.subject = '{uuid.UUID(str(subject_id))}'")
+
+
+def pin_cells(session: Session, codes: Sequence[str]) -> None:
+    """Let a unit or grid worker see the people of these cells in this transaction.
+
+    Call only with cells in which the actor has a duty. Raises Forbidden on anything but plain codes.
+    """
+    if not all(_CODE.fullmatch(code) for code in codes):
+        raise Forbidden("The scope of this account is damaged; ask the administrator.")
+    connection = session.connection()
+    with _dropping_dead(connection):
+        _say(_driver(connection.connection), f"SET LOCAL wangge.cells = ',{','.join(codes)},'")
 
 
 def rows(session: Session, sql: str, /, **params: Any) -> list[Mapping[str, Any]]:
