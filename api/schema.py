@@ -21,6 +21,7 @@ _MODELS = (
     "grid.registers.models",
     "grid.duty_table",
     "grid.notices",
+    "grid.training_tables",
     "grid.lines",
     "grid.field_models",
     "grid.imports_tables",
