@@ -37,7 +37,7 @@ class Placed:
 class Kept:
     """What is kept for a purpose and a time: its state, its version, and the salt that its history is sealed with."""
 
-    #: 16 random bytes (`grid.registers.events.new_salt`); erased with the row, and the row's history with it.
+    #: 16 random bytes (`grid.registers.sealing.new_salt`); erased with the row, and the row's history with it.
     salt: Mapped[bytes]
     #: See each table; the first one named is that of a new row.
     state: Mapped[str]
@@ -88,7 +88,7 @@ class Building(Placed, Kept, Base):
     estate: Mapped[str] = mapped_column(server_default="")
     #: Road and number.
     address: Mapped[str] = mapped_column(server_default="")
-    #: A key of `grid.registers.rooms.BUILDINGS`.
+    #: A key of `grid.registers.fields.BUILDINGS`.
     kind: Mapped[str]
     floors: Mapped[int | None]
 
@@ -118,7 +118,7 @@ class Room(Placed, Kept, Base):
     #: 室: `501`.
     number: Mapped[str]
     floor: Mapped[int | None]
-    #: A key of `grid.registers.rooms.USES`.
+    #: A key of `grid.registers.fields.USES`.
     use: Mapped[str]
     area_m2: Mapped[int | None]
 
@@ -136,7 +136,7 @@ class Household(Placed, Kept, Base):
 
     #: None where only the point or only the area is known.
     room_id: Mapped[uuid.UUID | None]
-    #: A key of `grid.registers.people.HOUSEHOLDS`.
+    #: A key of `grid.registers.fields.HOUSEHOLDS`.
     kind: Mapped[str]
     #: 户主, one of its members. No foreign key: members point here, and a row of each would need the other one first.
     head_id: Mapped[uuid.UUID | None]
@@ -185,23 +185,23 @@ class Resident(Placed, Kept, Base):
     #: card, other (passport or travel permit), or empty where there is no number.
     id_kind: Mapped[str] = mapped_column(server_default="")
     id_sealed: Mapped[bytes | None]
-    #: Blind index of the number; the same as applications have (`grid.registers.sealing.id_index`).
+    #: Blind index of the number (`grid.registers.sealing.id_index`).
     id_index: Mapped[bytes | None]
     phone_sealed: Mapped[bytes | None]
-    #: Blind index of the digits; the same as reports of cases have (`grid.registers.sealing.phone_index`).
+    #: Blind index of the digits (`grid.registers.sealing.phone_index`).
     phone_index: Mapped[bytes | None]
     birth_date: Mapped[date | None]
     #: m, f, or empty where it is not known.
     sex: Mapped[str] = mapped_column(server_default="")
-    #: A key of `grid.registers.people.RESIDENCES`: 户籍, 人户分离, 流动, 境外.
+    #: A key of `grid.registers.fields.RESIDENCES`: 户籍, 人户分离, 流动, 境外.
     residence: Mapped[str]
     #: 户籍地: where the person is registered, as told; empty for here.
     home_area: Mapped[str] = mapped_column(server_default="")
     #: 居住证: until when the residence permit of a person of the floating population holds.
     permit_until: Mapped[date | None]
-    #: Keys of `grid.registers.people.CARE`: special data, shown by duty only.
+    #: Keys of `grid.registers.fields.CARE`: special data, shown by duty only.
     care: Mapped[list[str]] = mapped_column(ARRAY(String), server_default=text("'{}'"))
-    #: A key of `grid.registers.people.RELATIONS`: what the person is to the head of the household.
+    #: A key of `grid.registers.fields.RELATIONS`: what the person is to the head of the household.
     relation: Mapped[str] = mapped_column(server_default="")
     #: The last household, also of somebody who moved away or died.
     household_id: Mapped[uuid.UUID | None]
@@ -259,7 +259,7 @@ class Organisation(Placed, Kept, Base):
     name: Mapped[str]
     #: 统一社会信用代码: 18 characters with their check (GB 32100); empty where there is none.
     credit_code: Mapped[str] = mapped_column(server_default="")
-    #: A key of `grid.registers.organisations.KINDS`.
+    #: A key of `grid.registers.fields.ORGANISATIONS`.
     kind: Mapped[str]
     #: What it does, as the licence says.
     trade: Mapped[str] = mapped_column(server_default="")
@@ -310,7 +310,7 @@ class KeyPlace(Placed, Kept, Base):
     )
 
     name: Mapped[str]
-    #: A key of `grid.registers.organisations.PLACES`.
+    #: A key of `grid.registers.fields.PLACES`.
     kind: Mapped[str]
     organisation_id: Mapped[uuid.UUID | None]
     address: Mapped[str] = mapped_column(server_default="")
