@@ -195,14 +195,19 @@ class PatrolCover(Base):
     """覆盖: which spots along the streets of a cell were passed on a day, by anybody. Names no person."""
 
     __tablename__ = "patrol_cover"
+    __table_args__ = (CheckConstraint("kind IN ('street', 'lattice')", name="kind"),)
 
     district_code: Mapped[str] = mapped_column(primary_key=True)
     cell_code: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     #: Digest of the spots that `spots` counts: other roads or another shape of the cell begin anew.
     ground: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    #: Places in `grid.coverage.Spots`, sorted, each once.
+    #: Places in `grid.spots.Spots`, sorted, each once.
     spots: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    #: How many spots there are, what metres each stands for, and whether they lie along streets or on a lattice.
+    total: Mapped[int]
+    spacing_m: Mapped[float] = mapped_column(Float)
+    kind: Mapped[str]
     last_at: Mapped[datetime] = mapped_column(Instant)
 
 

@@ -271,7 +271,11 @@ def _cover() -> None:
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("ground", sa.LargeBinary(), nullable=False),
         sa.Column("spots", postgresql.ARRAY(sa.Integer()), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("spacing_m", sa.Float(), nullable=False),
+        _text("kind"),
         _when("last_at"),
+        sa.CheckConstraint("kind IN ('street', 'lattice')", name=op.f("ck_patrol_cover_kind")),
         _key("patrol_cover", "cell_code", "day", "ground"),
     )
     # Counts of ground without a name: whoever works here may see them.
