@@ -19,6 +19,7 @@ _MODELS = (
     "grid.models",
     "grid.version_models",
     "grid.registers.models",
+    "grid.registers.list_models",
     "grid.duty_table",
     "grid.notices",
     "grid.training_tables",
