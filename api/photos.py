@@ -1,7 +1,8 @@
 """Photos 照片: what is let in, how it is re-encoded, and the store that keeps the bytes under their hash.
 
-A photo is opened as one of three formats or not at all, is measured before it is decoded, loses every byte that is not
-a pixel (EXIF after its position was read), and is written anew as JPEG. Knows no case; `dispatch.attachments` does.
+A photo is opened as one of three formats (four, where HEIC is let in) or not at all, is measured before it is decoded,
+loses every byte that is not a pixel (EXIF after its position was read), and is written anew as JPEG. Knows no case;
+`dispatch.attachments` does.
 """
 
 import io
@@ -15,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from api.errors import TooLarge, Unprovable
@@ -42,17 +44,22 @@ class Photo:
     media_type: str = "image/jpeg"
 
 
-def read_photo(given: bytes) -> Photo:
+def read_photo(given: bytes, *, most: int = PHOTO_LIMIT, heic: bool = False) -> Photo:
     """Return a photo from what somebody sent.
 
-    Raises TooLarge over 10 MB or 64 megapixels, Unprovable for anything that is no JPEG, PNG or WebP picture.
+    most: bytes. heic: whether HEIC is taken, too; libheif then reads what comes from staff, never from strangers.
+    Raises TooLarge over `most` or 64 megapixels, Unprovable for anything that is no JPEG, PNG or WebP picture.
     """
-    if len(given) > PHOTO_LIMIT:
-        raise TooLarge("A photo may have at most {n} MB.", field="photo", n=PHOTO_LIMIT // 2**20)
+    if len(given) > most:
+        raise TooLarge("A photo may have at most {n} MB.", field="photo", n=most // 2**20)
+    formats = FORMATS
+    if heic and given[4:8] == b"ftyp":
+        _let_heic_in()
+        formats = ("HEIF",)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(given), formats=FORMATS)
+            picture = Image.open(io.BytesIO(given), formats=formats)
             if picture.width * picture.height > _MOST_PIXELS:
                 raise TooLarge("This picture has more pixels than any camera makes.", field="photo")
             position = _position(picture)
@@ -71,6 +78,12 @@ def read_photo(given: bytes) -> Photo:
     flat.save(out, "JPEG", quality=85, optimize=True)
     data = out.getvalue()
     return Photo(data, sha256(data).hexdigest(), flat.width, flat.height, position)
+
+
+@cache
+def _let_heic_in() -> None:
+    """Teach Pillow to open HEIC; the size is checked above, before anything is decoded."""
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 def _position(picture: Image.Image) -> tuple[float, float] | None:

@@ -32,6 +32,9 @@ PREFERENCES = {"lang": LANGUAGES, "type": ("normal", "large"), "theme": ("auto",
 TEXT_LIMIT = 512 * 1024
 PHOTO_LIMIT = 10 * 1024 * 1024
 _FORM_LIMIT = PHOTO_LIMIT + TEXT_LIMIT
+#: Photos that a grid worker's phone sends ahead, as its camera made them.
+RAW_PHOTO_LIMIT = 20 * 1024 * 1024
+_RAW_PHOTOS = "/api/v1/field/photos/"
 
 _VISIT = re.compile(r"[0-9A-Za-z_\-]{22}")
 #: Control characters that no typed text contains, the replacement for broken UTF-8, and halves of surrogate pairs.
@@ -200,6 +203,8 @@ class Gate:
                 await refuse(answer, scope, 400, say("The address contains characters that cannot be used."))
                 return
             limit = _FORM_LIMIT if b"multipart/form-data" in _header(scope, b"content-type") else TEXT_LIMIT
+            if scope["path"].startswith(_RAW_PHOTOS):
+                limit = RAW_PHOTO_LIMIT
             length = _header(scope, b"content-length")
             if length and (not length.isdigit() or int(length) > limit):
                 await refuse(answer, scope, 413, _too_large(limit))
