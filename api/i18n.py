@@ -6,6 +6,8 @@ compiled file can be older than the source. Knows nothing of requests: who serve
 """
 
 import ast
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -35,6 +37,9 @@ _MARKS = {"_", "gettext", "ngettext", "N_"}
 _LISTS = {"doubts"}
 #: Calls that note a row of a file as refused; the sentence among their arguments says why.
 _REFUSALS = {"refuse", "_refuse", "add"}
+#: A text in a script of the worker's phone: `t("…")`, one literal in double quotes.
+_IN_SCRIPT = re.compile(r'\bt\(\s*("(?:[^"\\\n]|\\.)*")')
+_PHONE = ROOT / "api" / "static" / "field"
 
 
 def N_(msgid: str) -> str:  # noqa: N802  the customary name of the mark that extraction looks for
@@ -85,6 +90,9 @@ def texts() -> Iterator[tuple[str, str]]:
     for file, line, message, _comments, _context in found:
         for part in message if isinstance(message, tuple) else (message,):
             yield part, f"api/templates/{file}:{line}"
+    for path in sorted(_PHONE.glob("*.js")):
+        name = path.relative_to(ROOT).as_posix()
+        yield from ((text, f"{name}:1") for text in _of_script(path.read_text(encoding="utf-8")))
     for package in _PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
@@ -99,6 +107,15 @@ def texts() -> Iterator[tuple[str, str]]:
         words += [word for state in process.states.values() for word in (state.label, state.meaning)]
         words += [word for step in process.steps for word in (step.label, step.meaning)]
         yield from ((word, where) for word in words)
+
+
+def of_phone() -> set[str]:
+    """Return every text that the scripts of the worker's phone show."""
+    return {text for path in _PHONE.glob("*.js") for text in _of_script(path.read_text(encoding="utf-8"))}
+
+
+def _of_script(source: str) -> list[str]:
+    return [str(json.loads(found)) for found in _IN_SCRIPT.findall(source)]
 
 
 def _of_module(tree: ast.AST) -> Iterator[tuple[int, str]]:

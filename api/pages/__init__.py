@@ -45,6 +45,7 @@ NAV = (
     ("/knowledge", i18n.N_("Knowledge"), ("operator", "supervisor", "admin")),
     ("/import", i18n.N_("Take a file in"), ("supervisor",)),
     ("/window", i18n.N_("Window"), ("operator", "grid_worker")),
+    ("/field", i18n.N_("My phone"), ("grid_worker",)),
     ("/patrol", i18n.N_("Patrol"), ("grid_worker",)),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),
