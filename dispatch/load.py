@@ -82,7 +82,7 @@ def load(
         if last_digest(session) == opened.digest:
             # Somebody loaded the same folder while we read it.
             return LoadReport(opened.code, opened.name, changed=False, counts={})
-        written = write_ground(session, ground, in_use=lambda table, codes: _in_use(session, table, codes))
+        written = write_ground(session, ground, in_use=lambda table, codes: _in_use(session, table, codes), at=at)
         counts |= {
             name: Count(count.taken, refused.get(name, 0), count.changed, count.gone) for name, count in written.items()
         }

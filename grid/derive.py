@@ -58,8 +58,15 @@ def divide(community: shapely.Geometry, places: NDArray[np.float64], plane: Plan
     The number follows from the places; each cut goes across the longer axis where half of places and area lie on each
     side.
     """
-    flat = shapely.transform(community, plane.to_metres)
-    count = int(np.clip(round(len(places) / PLACES_PER_CELL), FEWEST, MOST))
+    return parts(community, places, plane, count=int(np.clip(round(len(places) / PLACES_PER_CELL), FEWEST, MOST)))
+
+
+def parts(shape: shapely.Geometry, places: NDArray[np.float64], plane: Plane, *, count: int) -> list[shapely.Geometry]:
+    """Return a polygon cut into `count` parts by straight lines, EPSG:4490; fewer where it is too small for them.
+
+    Each cut goes across the longer axis where the places `(n, 2)` and the area are shared out by the parts.
+    """
+    flat = shapely.transform(shape, plane.to_metres)
     area = _spread(flat)
     here = plane.to_metres(places)
     points = np.vstack((here, area))
@@ -94,14 +101,14 @@ def _cut(
     first = count // 2
     at = int(np.clip(np.searchsorted(share, share[-1] * first / count), 1, len(order) - 1))
     where = float((position[order[at - 1]] + position[order[at]]) / 2)
-    parts = [shapely.intersection(flat, _half_plane(flat, along * sign, where * sign)) for sign in (1, -1)]
-    if any(shapely.area(part) < 1 for part in parts):
+    sides = [shapely.intersection(flat, _half_plane(flat, along * sign, where * sign)) for sign in (1, -1)]
+    if any(shapely.area(side) < 1 for side in sides):
         return [flat]
     below = position <= where
     near, far = (0, 1)
     return [
-        *_cut(parts[near], points[below], weights[below], first),
-        *_cut(parts[far], points[~below], weights[~below], count - first),
+        *_cut(sides[near], points[below], weights[below], first),
+        *_cut(sides[far], points[~below], weights[~below], count - first),
     ]
 
 

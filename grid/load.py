@@ -20,9 +20,11 @@ from core.datums import SRID, ewkb
 from core.db import actor_of
 from core.errors import Invalid
 from core.ids import new_id
+from grid import versions
 from grid.formats import LINES
 from grid.ground import Ground, Located
 from grid.lines import Lines
+from grid.relay import outline
 from grid.tabular import Reject
 
 #: Rows of one statement; more would only need more memory on both sides.
@@ -164,20 +166,23 @@ def write_district(session: Session, ground: Ground) -> int:
     return max(new, differs)
 
 
-def write_ground(session: Session, ground: Ground, *, in_use: InUse) -> dict[str, Count]:
+def write_ground(session: Session, ground: Ground, *, in_use: InUse, at: datetime) -> dict[str, Count]:
     """Write areas, cells, places, addresses, categories and units; return what became of each table.
 
-    Writes; caller commits. Rows that were refused this time but loaded earlier stay as they are.
+    Writes; caller commits. Rows that were refused this time but loaded earlier stay as they are. Cells that people
+    drew stay where the folder brings none of its own; `at` is when the others begin.
     """
-    return {
+    made = {
         "areas": _areas(session, ground, in_use),
-        "cells": _cells(session, ground),
+        "cells": _cells(session, ground, at=at),
         "places": _register(session, "place", ground.places, ("name", "type", "type_path", "address")),
         "addresses": _register(session, "address", _with_keys(ground), ("name", "road", "house_no", "addr_key")),
         **_lines(session, ground),
         "categories": _categories(session, ground, in_use),
         "units": _units(session, ground),
     }
+    _keep_drawn(session, ground)
+    return made
 
 
 def finish(session: Session, ground: Ground, *, counts: Mapping[str, Count], at: datetime) -> bool:
@@ -242,25 +247,43 @@ def _areas(session: Session, ground: Ground, in_use: InUse) -> Count:
     return Count(len(rows.code), 0, changed, gone)
 
 
-def _cells(session: Session, ground: Ground) -> Count:
-    cells = ground.cells
+def _cells(session: Session, ground: Ground, *, at: datetime) -> Count:
+    cells, drawn = ground.cells, _drawn(session, ground)
+    mine = [i for i, code in enumerate(cells.code) if code[:12] not in drawn]
+    codes = [cells.code[i] for i in mine]
     changed = upsert(
         session,
         "cell",
         key="code",
         columns=[
-            _Col("code", "text[]", cells.code),
-            _Col("town_code", "text[]", [code[:9] for code in cells.code]),
-            _Col("community_code", "text[]", [code[:12] for code in cells.code]),
-            _Col("kind", "text[]", cells.kind),
-            _geometry("geom", cells.geom),
-            _Col("derived", "bool[]", [cells.derived] * len(cells.code)),
-            _Col("households", "int[]", cells.households),
-            _Col("places", "int[]", cells.places.tolist()),
+            _Col("code", "text[]", codes),
+            _Col("town_code", "text[]", [code[:9] for code in codes]),
+            _Col("community_code", "text[]", [code[:12] for code in codes]),
+            _Col("kind", "text[]", [cells.kind[i] for i in mine]),
+            _geometry("geom", cells.geom[mine]),
+            _Col("derived", "bool[]", [cells.derived] * len(codes)),
+            _Col("households", "int[]", [cells.households[i] for i in mine]),
+            _Col("places", "int[]", cells.places[mine].tolist()),
         ],
     )
     # Cells that are gone would lie under the new ones; cases keep the code they were given.
-    return Count(len(cells.code), 0, changed, remove_others(session, "cell", key="code", keep=cells.code))
+    kept = versions.today(session, communities=sorted(drawn)).cells.code
+    gone = remove_others(session, "cell", key="code", keep=[*codes, *kept])
+    versions.follow_load(session, at=at)
+    return Count(len(codes), 0, changed, gone)
+
+
+def _drawn(session: Session, ground: Ground) -> set[str]:
+    """Return the communities whose cells people drew and the folder has none for: derived ones do not replace them."""
+    there = set(ground.areas.code) if ground.cells.derived else set()
+    return versions.drawn_communities(session) & there
+
+
+def _keep_drawn(session: Session, ground: Ground) -> None:
+    """Attach places and addresses to the cells that people drew: the folder knew only its own."""
+    kept = versions.today(session, communities=sorted(_drawn(session, ground))).cells
+    if kept.code:
+        versions.reattach(session, codes=kept.code, ground=outline(kept.geom))
 
 
 def _lines(session: Session, ground: Ground) -> dict[str, Count]:

@@ -15,7 +15,7 @@ from core.actor import Role
 from core.datums import to_db
 from dispatch.appointments import ServiceWindow
 from dispatch.models import RoutingRule
-from grid import accounts
+from grid import accounts, versions
 from grid.models import Account, Address, Area, Category, Cell, District, Place, Unit
 from tests.builders import NOW
 
@@ -245,6 +245,8 @@ def make(session: Session) -> Tiny:
                 )
             )
     session.flush()
+    # Today's cells have versions, as after a load.
+    versions.follow_load(session, at=NOW)
     return Tiny()
 
 

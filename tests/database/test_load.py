@@ -28,6 +28,7 @@ pytestmark = pytest.mark.database
 AT = datetime(2026, 11, 18, 6, 0, tzinfo=UTC)
 #: In the order in which rows may go.
 TABLES = (
+    "cell_lineage", "cell_change_entry", "cell_version", "cell_draft", "cell_change",
     "entry", "assignment", "deadline", "report", "cases", "routing_rule", "limit_rule", "place", "address", "ground_line", "cell",
     "area", "category", "account", "unit", "load_run", "district",
 )  # fmt: skip
