@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from core.actor import Role, system
@@ -42,7 +42,7 @@ class Terms:
     """What a district demands; `training` in its settings changes the defaults."""
 
     #: Questions of a paper.
-    questions: int = 8
+    questions: int = 6
     #: Share of right answers that passes, in per cent.
     pass_percent: int = 80
     #: Days that a certificate holds.
@@ -141,9 +141,9 @@ def banks(session: Session) -> dict[str, Bank]:
     """Return the bank in use of each duty: the district's own, else the starter content. Reads."""
     chosen = (
         select(TrainingBank.duty, TrainingBank.body)
-        .distinct(TrainingBank.duty)
         .where(TrainingBank.district_code == actor_of(session).district)
         .order_by(TrainingBank.duty, TrainingBank.id.desc())
+        .ext(distinct_on(TrainingBank.duty))
     )
     own = {row.duty: from_body(row.body, file=row.duty) for row in session.execute(chosen)}
     merged = {**starter(), **own}
@@ -375,7 +375,6 @@ def certificates(session: Session, accounts: Sequence[uuid.UUID], *, at: datetim
     """Return for each of the people and each duty the certificate that holds longest, expired ones too. Reads."""
     chosen = (
         select(TrainingCertificate)
-        .distinct(TrainingCertificate.account_id, TrainingCertificate.duty)
         .where(
             TrainingCertificate.district_code == actor_of(session).district,
             TrainingCertificate.account_id.in_(accounts),
@@ -384,6 +383,7 @@ def certificates(session: Session, accounts: Sequence[uuid.UUID], *, at: datetim
         )
         .order_by(TrainingCertificate.account_id, TrainingCertificate.duty, TrainingCertificate.expires_at.desc())
         .limit(MOST)
+        .ext(distinct_on(TrainingCertificate.account_id, TrainingCertificate.duty))
     )
     return list(session.scalars(chosen))
 

@@ -86,7 +86,8 @@ class Bank:
 def parse(text: str, *, file: str) -> Bank:
     """Return the bank that a YAML text holds; raises Invalid naming the place."""
     try:
-        told = yaml.safe_load(text)
+        # Everything is a text: an option that reads `no` is no truth value.
+        told = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  makes texts, lists and mappings alone
     except yaml.YAMLError as error:
         raise Invalid("{file} cannot be read as YAML.", file=file) from error
     return from_body(told, file=file)
@@ -105,7 +106,7 @@ def from_body(told: Any, *, file: str) -> Bank:
     if len(set(ids)) < len(ids) or not 1 <= len(cards) <= MOST_CARDS or not 1 <= len(questions) <= MOST_QUESTIONS:
         raise Invalid("{file} needs cards and questions, each with an id of its own.", file=file)
     digest = sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Bank(str(told["duty"]), bool(told.get("starter", False)), cards, questions, digest, told)
+    return Bank(str(told["duty"]), told.get("starter") == "true", cards, questions, digest, told)
 
 
 def _list(told: Mapping[str, Any], name: str, file: str) -> Sequence[Any]:
@@ -145,7 +146,8 @@ def _question(told: Any, cards: set[str], where: str) -> Question:
         raise Invalid("{where} needs two to eight options.", where=where)
     right = told.get("right")
     numbers = right if isinstance(right, list) else [right]
-    if not numbers or not all(isinstance(n, int) and 1 <= n <= len(options) for n in numbers):
+    known = {str(n + 1): letter for n, letter in enumerate(LETTERS[: len(options)])}
+    if not numbers or not all(isinstance(n, str) and n in known for n in numbers):
         raise Invalid("{where} does not say which option is right.", where=where)
     if told.get("card") not in cards:
         raise Invalid("{where} names no card of this file.", where=where)
@@ -153,7 +155,7 @@ def _question(told: Any, cards: set[str], where: str) -> Question:
         id=key,
         ask=_words(told, where),
         options=tuple(_words(option, where) for option in options),
-        right=frozenset(LETTERS[n - 1] for n in numbers),
+        right=frozenset(known[n] for n in numbers),
         card=str(told["card"]),
     )
 
