@@ -20,6 +20,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core import workbook
 from core.actor import Actor, Role, system
 from core.crypto import seal, unseal
 from core.db import actor_of, transaction
@@ -28,7 +29,6 @@ from core.ids import new_id
 from dispatch import models
 from dispatch.calendar import CHINA
 from dispatch.words import N_
-from hotline.desk import workbook
 from hotline.desk.models import ImportRow, ImportRun
 from hotline.intake import Intake, Report
 

@@ -20,11 +20,11 @@ from core.errors import Invalid
 
 #: What a spreadsheet may unfold to, and what reading it may take: bytes, and seconds of one core.
 _UNFOLDED, _MEMORY, _SECONDS = 300 * 2**20, 1_500_000_000, 40
-#: Columns that are handed back; no table of reports has more.
+#: Columns that are handed back; no table that people fill in has more.
 _MOST_COLUMNS: Final = 200
 #: How the program ends for a file that is no spreadsheet.
 _DAMAGED: Final = 3
-_ROOT: Final = Path(__file__).resolve().parents[2]
+_ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def rows(data: bytes, *, most: int, cell: int) -> list[list[str]]:
@@ -33,7 +33,7 @@ def rows(data: bytes, *, most: int, cell: int) -> list[list[str]]:
     A blank row is an empty list; a merged cell says the same of every row that it covers. Raises Invalid, naming
     `file`.
     """
-    argv = [sys.executable, "-P", "-m", "hotline.desk.workbook", str(most), str(cell)]
+    argv = [sys.executable, "-P", "-m", "core.workbook", str(most), str(cell)]
     try:
         done = subprocess.run(  # noqa: S603  this very module
             argv,
