@@ -177,7 +177,7 @@ def proposal(request: Request, session: Read, actor: Operator, number: str, form
     del actor
     book = wiring.rulebook()
     case = facts(session, _id(session, number))
-    return page(request, "desk/proposal.html", draft=_draft(form), **_proposal(session, book, case, _draft(form)))
+    return page(request, "desk/proposal.html", draft=_draft(form), **proposed_for(session, book, case, _draft(form)))
 
 
 @router.get("/desk/case/{number}/{action}/effects")
@@ -313,7 +313,7 @@ def _detail(
         "draft": filled,
         # A refused correction is shown open.
         "correcting": draft is not None,
-        **_proposal(session, book, case, filled),
+        **proposed_for(session, book, case, filled),
     }
 
 
@@ -383,7 +383,7 @@ def _spot(book: Rulebook, case: Facts, draft: Draft) -> tuple[float, float, str]
     return None
 
 
-def _proposal(session: Session, book: Rulebook, case: Facts, draft: Draft) -> dict[str, Any]:
+def proposed_for(session: Session, book: Rulebook, case: Facts, draft: Draft) -> dict[str, Any]:
     """Return which unit the rules name for the form as it stands, why, and what is wrong if they cannot say."""
     try:
         written = draft.category.strip()

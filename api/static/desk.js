@@ -40,6 +40,13 @@
     }).catch(() => {});
     map.on("moveend", drawNames);
     map.on("click", (event) => choosePoint(event.latlng));
+    // Shift and drag goes nearer, and chooses the rows whose places lie in the frame.
+    map.on("boxzoomend", (event) => {
+      for (const row of all(".item[data-lng]")) {
+        const pick = by(".pick", row.parentElement);
+        if (pick && !pick.checked && event.boxZoomBounds.contains([Number(row.dataset.lat), Number(row.dataset.lng)])) pick.click();
+      }
+    });
     drawRows();
     drawCase();
   }
@@ -268,6 +275,7 @@
     k: () => move(-1),
     a: () => choose("spot-1") || choose("keep"),
     d: () => by('#save button[value="dispatch"]')?.click(),
+    x: () => by(".pick", currentItem()?.parentElement)?.click(),
     c: () => focus("#f-category"),
     u: () => focus("#f-unit"),
     n: () => by('.toolbar [data-key="n"]')?.click(),
