@@ -297,10 +297,13 @@ def number(cells: NDArray[Any]) -> NDArray[np.intp]:
     return np.lexsort((middle[:, 0], row))
 
 
-def kinds(uses: NDArray[np.intp], cells: NDArray[np.intp], count: int) -> list[str]:
+def kinds(
+    uses: NDArray[np.intp], cells: NDArray[np.intp], count: int, *, usual: NDArray[np.float64] | None = None
+) -> list[str]:
     """Return the kind of each of `count` cells from the uses of the places inside.
 
-    uses: `(n,)` index into KINDS, -1 for places that say nothing; cells: `(n,)` cell of each place, -1 outside.
+    uses: `(n,)` index into KINDS, -1 for places that say nothing; cells: `(n,)` cell of each place, -1 outside; usual:
+    `(3,)` shares of the uses in the whole district, where the places are not all of it.
     Registers are uneven (shops dense, housing sparse), so that a use counts by how far its share exceeds the
     district's; where the second is nearly as strong, or too few places speak, the cell is mixed.
     """
@@ -308,7 +311,7 @@ def kinds(uses: NDArray[np.intp], cells: NDArray[np.intp], count: int) -> list[s
     table = np.zeros((count, len(KINDS)))
     np.add.at(table, (cells[speaks], uses[speaks]), 1)
     total = table.sum(axis=0)
-    usual = total / max(total.sum(), 1)
+    usual = total / max(total.sum(), 1) if usual is None else usual
     seen = table.sum(axis=1)
     # Three imagined places of the usual mix damp the few; fewer than three places of a use decide nothing: where works
     # are rare in the register, two of them would outweigh twenty shops.

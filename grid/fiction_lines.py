@@ -15,7 +15,9 @@ from core.datums import Plane
 #: Where the lane of a block begins and ends on the way from its west side to its east side.
 LANE: Final = (0.12, 0.88)
 #: Metres from the road's middle to an estate's wall, along its front, and into the block.
-_SETBACK_M, _FRONT_M, _DEPTH_M = 12.0, 110.0, 85.0
+_SETBACK_M: Final = 12.0
+_FRONT_M: Final = 110.0
+_DEPTH_M: Final = 85.0
 #: An estate smaller than this has no wall of its own.
 _LEAST_M2: Final = 2_500.0
 #: Two walls stand this far apart at least.
