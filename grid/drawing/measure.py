@@ -84,8 +84,8 @@ class Figures:
     shared_m2: float
     #: What the whole costs under the planner's weights; lower is better.
     objective: float
-    #: Nobody counted the households.
-    estimated: bool
+    #: How the households are known: a key of `grid.drawing.site.BASES`.
+    basis: str
 
 
 def cell_costs(
@@ -183,7 +183,7 @@ def figures(
         uncovered_m2=uncovered,
         shared_m2=shared,
         objective=costs,
-        estimated=site.estimated,
+        basis=site.basis,
     )
 
 

@@ -116,8 +116,11 @@ def _notes(site: Site, weights: Weights, cells: CellSet, told: Figures, lines: L
     """Return what could not be met, and why."""
     fewest, most = site.limits.fewest, site.limits.most
     notes = []
-    if site.estimated:
-        notes.append(Note(N_("Nobody counted the households: they are estimated from the places.")))
+    if site.basis == "guessed":
+        notes.append(Note(N_("Nobody counted the households: they are guessed from the places.")))
+    elif site.basis == "shared":
+        reason = N_("The households are known for today's cells only: they are shared out among the doors inside.")
+        notes.append(Note(reason))
     if told.households == 0:
         notes.append(Note(N_("No household is known here, so that nothing can be balanced.")))
     elif told.households < fewest:

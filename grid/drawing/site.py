@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.datums import Plane
 from core.errors import Invalid
+from grid.words import N_
 
 #: Class of a road, as OpenStreetMap names it → how good a boundary it is, from 0 to 1. Others count as `_OTHER`.
 ROADS: Final[Mapping[str, float]] = {
@@ -38,6 +39,12 @@ _OTHER: Final = 0.6
 #: How good a boundary water and the wall of an estate are.
 WATER: Final = 1.0
 WALL: Final = 0.9
+#: How the households of a site are known.
+BASES: Final[Mapping[str, str]] = {
+    "counted": N_("counted in the register"),
+    "shared": N_("known for today's cells, shared out among the doors inside"),
+    "guessed": N_("guessed from the places: nobody counted them"),
+}
 #: Points of one community; above it somebody sent a city.
 MOST_POINTS: Final = 200_000
 MOST_LINES: Final = 20_000
@@ -118,8 +125,8 @@ class Site:
     group: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     #: Shares of the three uses in the whole district; None: those of this community.
     usual: NDArray[np.float64] | None = None
-    #: Nobody counted the households: they are guessed from places.
-    estimated: bool = False
+    #: Where the households come from: a key of `BASES`.
+    basis: str = "counted"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -132,6 +139,8 @@ class Site:
                 field="community",
                 fault=shapely.is_valid_reason(self.shape),
             )
+        if self.basis not in BASES:
+            raise Invalid("The value must be one of {choices}.", field="basis", choices=", ".join(BASES))
         count = len(self.points)
         self.points = np.asarray(self.points, dtype=np.float64).reshape(-1, 2)
         self.households = _column(self.households, count, 0.0)
