@@ -99,8 +99,8 @@ def service_worker() -> Response:
 def session(request: Request, actor: Me, at: Now) -> Response:
     """Answer who is signed in on this phone, what an unsafe request must carry, and what time it is here.
 
-    `key`: 32 bytes, base64, that the account's data are sealed with on the phone. It is the same at every sign-in of the
-    account and cannot be had without one: what one worker leaves on a phone, the next one cannot read.
+    `key`: 32 bytes, base64, that the account's data are sealed with on the phone. It is the same at every sign-in of
+    the account and cannot be had without one: what one worker leaves on a phone, the next one cannot read.
     """
     worker = None
     if actor.id is not None:

@@ -90,7 +90,7 @@ async function drain() {
       const rows = ready(await queue()).filter((row) => !tried.has(row.key)).slice(0, TOGETHER);
       if (!rows.length) break;
       rows.forEach((row) => tried.add(row.key));
-      sent += await together(rows);
+      sent += await together(rows).catch((error) => alone(rows, error));
     }
     await tidy();
     const left = ready(await queue()).length;
@@ -127,6 +127,18 @@ async function together(rows) {
     }
   }
   changed();
+  return count;
+}
+
+/** A batch that is refused whole goes one by one: what cannot be taken is marked, and stops no other. */
+async function alone(rows, error) {
+  if (!(error instanceof Refused) || ![400, 413, 422].includes(error.status)) throw error;
+  if (rows.length === 1) {
+    await settle(rows[0].key, "refused", { message: error.message });
+    return 0;
+  }
+  let count = 0;
+  for (const row of rows) count += await together([row]).catch((again) => alone([row], again));
   return count;
 }
 

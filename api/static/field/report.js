@@ -159,7 +159,7 @@ function drawSame(box, known, made, key) {
     .map((one) => ({ ...one, far: apart(here, [one.lng, one.lat]) }))
     .filter((one) => one.far < Math.max(NEAR_M, Math.min(200, made.position.accuracy))).sort((a, b) => a.far - b.far).slice(0, 3);
   box.replaceChildren(...(found.length ? [h("h2", {}, t("The same matter?"))] : []), ...found.map((one) =>
-    h("div", { class: "near" }, h("p", {}, h("strong", { class: "title" }, one.title || one.category_name), " ", h("span", { class: "muted" }, `${one.state_label} · ${metres(one.far)}`)),
+    h("div", { class: "nearby" }, h("p", {}, h("strong", { class: "title" }, one.title || one.category_name), " ", h("span", { class: "muted" }, `${one.state_label} · ${metres(one.far)}`)),
       button(t("The same"), () => sameAs(one, made, key)))));
 }
 

@@ -40,6 +40,7 @@ export async function show(main, [id]) {
     });
   }
   if (one.photos.length) main.append(h("h2", {}, t("Photos")), h("ul", { class: "strip" }, one.photos.map((address) => h("li", {}, h("img", { src: address, loading: "lazy", alt: t("Photo of the report"), error: (event) => event.target.replaceWith(h("span", { class: "nopicture" }, t("With a line"))) })))));
+  if (one.voices?.length) main.append(h("h2", {}, t("Voice notes")), one.voices.map((address) => h("audio", { src: address, controls: true, preload: "none" })));
   if (one.log.length) main.append(h("details", { class: "card" }, h("summary", {}, t("What happened ({n})", { n: one.log.length })), h("ol", { class: "log" }, one.log.map((each) =>
     h("li", {}, h("strong", { class: "title" }, each.action), " ", h("span", { class: "muted title" }, `${each.by ?? ""} · ${when(each.happened_at, now())}`), each.text ? h("p", { class: "said" }, each.text) : "")))));
   return { title: one.title || one.category_name || one.number, data: true, end: () => drawn?.then((map) => map.end()) };

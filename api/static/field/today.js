@@ -24,7 +24,7 @@ export async function show(main) {
   main.append(head, list);
   if (!all.tasks.length) list.replaceWith(empty(t("Nothing to do here."), t("What you find on your way is reported with the button below.")));
   else {
-    const draw = (from) => list.replaceChildren(...inOrder(all.tasks, from, sent).map((one) => task(one, sent.get(one.id))));
+    const draw = (from) => list.replaceChildren(...inOrder(all.tasks, from, sent).map((one, i) => task(one, sent.get(one.id), i + 1)));
     draw(lastKnown());
     if (!lastKnown()) whereAmI(8000).then((at) => at && list.isConnected && draw(at));
   }
@@ -42,10 +42,10 @@ export function inOrder(tasks, from, sent = new Map()) {
   return [...route(here, placed.map((one) => [one.lng, one.lat])).map((i) => ({ ...placed[i], far: apart(here, [placed[i].lng, placed[i].lat]) })), ...others];
 }
 
-function task(one, waits) {
+function task(one, waits, number) {
   const look = one.duty === "look";
   return h("li", {}, h("a", { href: `#/task/${one.id}` },
-    h("strong", { class: "title" }, one.title || one.category_name || one.number),
+    h("strong", {}, h("span", { class: "nr" }, String(number)), h("span", { class: "title" }, one.title || one.category_name || one.number)),
     h("span", { class: "line" }, h("span", { class: `tag ${look ? "look" : ""}` }, look ? t("Look again") : one.state_label),
       typeof one.far === "number" ? h("span", { class: "far" }, metres(one.far)) : null, waits ? null : due(one.due_at, one.received_at, now())),
     waits ? h("span", { class: "waits" }, t("Your answer waits to be sent")) : null,
