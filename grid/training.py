@@ -7,7 +7,7 @@ and nothing needs to be stored until it is handed in; the right answers never le
 import hmac
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
@@ -22,8 +22,8 @@ from core.crypto import derived_key
 from core.db import acting_as, actor_of, rows
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import check_character, new_id
-from grid import duties, notices
-from grid.duties import DUTIES, Charge, Handover
+from grid import notices
+from grid.duties import DUTIES
 from grid.models import Account, District
 from grid.training_bank import Bank, Question, from_body, starter
 from grid.training_tables import TrainingAttempt, TrainingBank, TrainingCertificate
@@ -393,62 +393,6 @@ def certified(session: Session, accounts: Sequence[uuid.UUID], *, at: datetime) 
     with acting_as(session, system(actor_of(session).district, "training")):
         found = certificates(session, accounts, at=at)
         return {(one.account_id, one.duty) for one in found if one.expires_at > at}
-
-
-def lacking(session: Session, account_id: uuid.UUID | None, asked: Iterable[str], *, at: datetime) -> list[str]:
-    """Return those of the duties that a person has no valid certificate for; none for a unit. Reads."""
-    if account_id is None:
-        return []
-    held = certified(session, [account_id], at=at)
-    return [duty for duty in dict.fromkeys(asked) if (account_id, duty) not in held]
-
-
-def appoint(session: Session, charge: Charge, *, at: datetime) -> int:
-    """Give duties as `grid.duties.assign`, certificate first: without one only with a reason. Writes.
-
-    Raises Invalid on `exception` where a certificate is missing and no reason is given.
-    """
-    _demand(lacking(session, charge.holder.account_id, charge.duties, at=max(at, charge.since)), charge.exception)
-    return duties.assign(session, charge, at=at)
-
-
-def hand_over(session: Session, order: Handover, *, at: datetime) -> list[tuple[str, str]]:
-    """Hand over as `grid.duties.hand_over`, certificate first, and tell both persons. Writes; raises as `appoint`."""
-    start = max(order.since, at)
-    moving = duties.held_by(session, order.giver, cells=order.cells, duties=order.duties, at=start)
-    _demand(lacking(session, order.taker.account_id, (duty for _, duty in moving), at=start), order.exception)
-    moved = duties.hand_over(session, order, at=at)
-    count = len({cell for cell, _ in moved})
-    names = _names(session, [one for one in (order.giver, order.taker.account_id) if one is not None])
-    span = {
-        "cells": count,
-        "since": order.since.isoformat(),
-        "until": order.until.isoformat() if order.until else None,
-    }
-    key = f"handover:{new_id()}"
-    told = [(order.giver, "handed_over", key, span | {"name": names.get(order.taker.account_id, "")})]
-    if order.taker.account_id is not None:
-        told.append((order.taker.account_id, "stands_in", key, span | {"name": names.get(order.giver, "")}))
-    notices.tell_all(session, told, at=at)
-    return moved
-
-
-def _demand(missing: Sequence[str], exception: str) -> None:
-    if missing and not exception.strip():
-        raise Invalid(
-            "This person has no valid certificate for {n} of these duties; say why they are given all the same.",
-            field="exception",
-            n=len(missing),
-        )
-
-
-def _names(session: Session, accounts: Sequence[uuid.UUID]) -> dict[uuid.UUID | None, str]:
-    district = actor_of(session).district
-    with acting_as(session, system(district, "training")):
-        found = session.execute(
-            select(Account.id, Account.name).where(Account.district_code == district, Account.id.in_(accounts))
-        )
-        return {row.id: row.name for row in found}
 
 
 def revoke(session: Session, number: str, *, why: str, at: datetime) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.actor import Actor, Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound
-from grid import duties, notices, training
+from grid import appointing, duties, notices, training
 from grid.duties import Charge, Handover, Holder
 from grid.training import Submission
 from grid.training_bank import parse, starter
@@ -183,12 +183,12 @@ def test_anybody_checks_a_certificate_with_its_code_and_learns_the_masked_name(
 def test_a_duty_without_a_certificate_needs_a_reason_that_stays(session: Session, worker: Actor, as_actor: As) -> None:
     passed(session, worker, "safety", as_actor)
     plain = {"cells": [CELL], "holder": Holder(worker.id), "since": NOW + DAY}
-    assert training.appoint(session, Charge(duties=["safety"], **plain), at=NOW + DAY) == 1
+    assert appointing.appoint(session, Charge(duties=["safety"], **plain), at=NOW + DAY) == 1
     with pytest.raises(Invalid) as caught:
-        training.appoint(session, Charge(duties=["safety", "market"], **plain), at=NOW + DAY)
+        appointing.appoint(session, Charge(duties=["safety", "market"], **plain), at=NOW + DAY)
     assert caught.value.field == "exception"
     assert caught.value.params == {"n": 1}
-    training.appoint(session, Charge(duties=["market"], exception="人手不足，下周考试", **plain), at=NOW + DAY)
+    appointing.appoint(session, Charge(duties=["market"], exception="人手不足，下周考试", **plain), at=NOW + DAY)
     (owner,) = [o for o in duties.owners(session, [CELL], at=NOW + DAY) if o.duty == "market"]
     assert owner.exception == "人手不足，下周考试"
 
@@ -198,11 +198,14 @@ def test_both_are_told_of_a_handover(session: Session, worker: Actor, as_actor: 
     duties.assign(session, Charge([CELL], ["safety"], Holder(worker.id), NOW), at=NOW)
     order = Handover(worker.id, Holder(li), NOW, NOW + 7 * DAY, "病假")
     with pytest.raises(Invalid):
-        training.hand_over(session, order, at=NOW)
-    training.hand_over(session, Handover(worker.id, Holder(li), NOW, NOW + 7 * DAY, "病假", exception="急"), at=NOW)
+        appointing.hand_over(session, order, at=NOW)
+    appointing.hand_over(session, Handover(worker.id, Holder(li), NOW, NOW + 7 * DAY, "病假", exception="急"), at=NOW)
+    for _ in range(2):
+        appointing.tell_of_ends(session, at=NOW + 7 * DAY)
     as_actor(worker)
-    (told,) = notices.mine(session)
+    back, told = notices.mine(session)
     assert (told.kind, told.params["name"], told.params["cells"]) == ("handed_over", "李试验", 1)
+    assert back.kind == "handed_back"
 
 
 def test_a_reminder_comes_once_before_the_end_and_not_after_a_renewal(
