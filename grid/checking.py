@@ -44,6 +44,12 @@ _BROKEN: Final = (
     ("Too few points", N_("A ring of cell {code} has fewer than four points, at {lng}, {lat}.")),
 )
 _BROKEN_OTHERWISE: Final = N_("The boundary of cell {code} is not simple, at {lng}, {lat}.")
+#: Why a cell has no boundary that could be drawn (`Told.faults`).
+_WITHOUT: Final = {
+    "not_polygon": N_("Cell {code} is a point or a line, not an area."),
+    "numbers": N_("The coordinates of cell {code} are not numbers."),
+    "few_points": N_("The boundary of cell {code} has fewer than three corners."),
+}
 _PLACE: Final = re.compile(r"\[(\S+) (\S+?)\]")
 
 
@@ -57,7 +63,7 @@ def check(cells: CellSet, known: Known, rules: Rules | None = None, told: Told |
         return []
     there = np.array([shape is not None and not shape.is_empty for shape in cells.geom], dtype=bool)
     if not there.any():
-        return list(_ordered(_empty(cells, there)))
+        return list(_ordered(_empty(cells, there, told)))
     west, south, east, north = shapely.total_bounds(cells.geom[there])
     plane = Plane.at((west + east) / 2, (south + north) / 2)
     claimed = [given or code[:12] for given, code in zip(cells.community, cells.code, strict=True)]
@@ -67,10 +73,10 @@ def check(cells: CellSet, known: Known, rules: Rules | None = None, told: Told |
     lies = settle(shapes, claimed, known)
     ground = Ground(shapes, label, lies, plane)
     found: list[Finding] = [*check_shift(cells, known, told, plane), *_of_file(told, cells)]
-    found += _empty(cells, there)
+    found += _empty(cells, there, told)
     found += _broken(cells, label, there & ~sound, plane, rules)
     found += _parts(ground, known)
-    found += _codes(cells, known, rules)
+    found += [*_uncoded(cells, ground, known), *_codes(cells, known, rules)]
     found += _communities(ground, claimed, known, rules)
     found += check_coverage(ground, known, rules)
     found += _enclosed(ground)
@@ -125,10 +131,10 @@ def _of_file(told: Told, cells: CellSet) -> Iterator[Finding]:
         )
 
 
-def _empty(cells: CellSet, there: NDArray[np.bool_]) -> Iterator[Finding]:
+def _empty(cells: CellSet, there: NDArray[np.bool_], told: Told) -> Iterator[Finding]:
     for i in np.flatnonzero(~there).tolist():
-        params = {"code": cells.code[i] or f"#{i + 1}"}
-        yield Finding("empty", "refuses", (i,), None, N_("Cell {code} has no boundary that can be used."), params)
+        message = _WITHOUT.get(told.faults.get(i, ""), N_("Cell {code} has no boundary."))
+        yield Finding("empty", "refuses", (i,), None, message, {"code": cells.code[i] or f"#{i + 1}"})
 
 
 def _broken(
@@ -183,18 +189,41 @@ def _parts(ground: Ground, known: Known) -> Iterator[Finding]:
         )
 
 
+def _uncoded(cells: CellSet, ground: Ground, known: Known) -> Iterator[Finding]:
+    """Yield, by community, the cells that bear no code, with numbers that nobody bears yet."""
+    bare: dict[str, list[int]] = defaultdict(list)
+    for i, code in enumerate(cells.code):
+        if not code:
+            bare[ground.lies[i]].append(i)
+    borne = set(cells.code)
+    for community, members in sorted(bare.items()):
+        drawn = [i for i in members if ground.shapes[i] is not None]
+        order = [drawn[int(k)] for k in derive.number(ground.shapes[drawn])] if drawn else []
+        free = [code for n in range(1, 1000) if (code := f"{community}{n:03d}") not in borne][: len(order)]
+        numbered = community in known.communities and len(free) == len(order) == len(members)
+        yield Finding(
+            "code",
+            "refuses",
+            tuple(members),
+            None,
+            N_("{n} cells of {community} have no code."),
+            {"n": len(members), "community": known.names.get(community, community)},
+            Fix("number", tuple(order), values=tuple(free)) if numbered else None,
+        )
+
+
 def _codes(cells: CellSet, known: Known, rules: Rules) -> Iterator[Finding]:
-    """Yield codes that are missing, of the wrong form, of no community, or borne twice."""
+    """Yield codes that are of the wrong form, of no community, or borne twice."""
     try:
         pattern = re.compile(rules.pattern)
     except re.error as error:
         raise Invalid("The district's pattern of cell codes cannot be read.", field="pattern") from error
     for i, code in enumerate(cells.code):
         community = cells.community[i] or code[:12]
-        params = {"code": code or f"#{i + 1}", "community": community}
+        params = {"code": code, "community": community}
         if not code:
-            message = N_("Cell {code} has no code.")
-        elif len(code) > 40 or not pattern.fullmatch(code):
+            continue
+        if len(code) > 40 or not pattern.fullmatch(code):
             message = N_("The code {code} does not fit the district's pattern for cells.")
         elif not code.startswith(community):
             message = N_("The code {code} does not begin with that of its community, {community}.")

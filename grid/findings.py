@@ -85,6 +85,8 @@ class Told:
     swapped: bool = False
     #: Rings that were not closed, by index of the cell.
     unclosed: Sequence[int] = ()
+    #: Index of a cell → why it has no boundary: empty, not_polygon, numbers, few_points.
+    faults: Mapping[int, str] = field(default_factory=dict)
     #: Names of the cells, as far as the file has any.
     names: Sequence[str] = ()
     #: What the file itself says its datum is, where that is another one than it was taken to be in.
