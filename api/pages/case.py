@@ -5,7 +5,7 @@ Changes nothing about a case: steps are taken on the desk and in the unit's inbo
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from sqlalchemy.orm import Session
@@ -16,17 +16,21 @@ from api import wiring
 from api.deps import Now, Read, require
 from api.errors import sentence, status_of
 from api.pages import casework, page
+from api.pages.deliveries import TOPICS, WAYS
 from api.pages.listing import asked, category_words, choices, end_of_day
 from api.wording import exact
 from core.actor import Actor, Role
 from core.errors import Invalid, NotFound
 from dispatch import identity, sheet, views
 from grid.openings import REASONS
+from hotline.outward import deadletters
 
 router = APIRouter(include_in_schema=False)
 
 #: Everybody who may see cases at all; each sees those of the own scope.
 Reader = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL, Role.UNIT, Role.GRID_WORKER))]
+#: Who answers callers and sees whether an answer arrived.
+Teller = Annotated[Actor, Depends(require(Role.OPERATOR, Role.SUPERVISOR))]
 #: Whose work may need a reporter's phone.
 OpenerWork = Annotated[casework.Work, Depends(casework.work_of(Role.OPERATOR, Role.SUPERVISOR, Role.UNIT))]
 TABS = ("open", "waiting", "running", "disputed", "supervised", "resting", "answered", "ended")
@@ -65,6 +69,23 @@ def named(request: Request, session: Read, actor: Reader, main: str = "") -> Res
 def one(request: Request, session: Read, actor: Reader, at: Now, number: str) -> Response:
     """Show everything about one case, ready to be printed on A4."""
     return _page(request, session, actor, number, at=at)
+
+
+@router.get("/cases/{number}/told")
+def told(request: Request, session: Read, actor: Teller, number: str) -> Response:
+    """Show what went out about a case, and what did not, for a place beside it."""
+    del actor
+    return page(request, "case/told.html", **_told(session, _id(session, number)))
+
+
+def _told(session: Session, case_id: uuid.UUID) -> dict[str, Any]:
+    return {
+        "told": deadletters.of_case(session, case_id),
+        "told_states": deadletters.STATES,
+        "told_failed": deadletters.FAILED,
+        "ways": WAYS,
+        "topics": TOPICS,
+    }
 
 
 @router.post("/cases/{number}/disclose")
@@ -122,6 +143,7 @@ def _page(
         # A sheet is printed and filed: it says dates, not "today".
         stamp=_stamp,
         at=at,
+        **(_told(session, found.case.id) if actor.role in (Role.OPERATOR, Role.SUPERVISOR) else {"told": None}),
     )
 
 

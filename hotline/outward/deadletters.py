@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core.actor import Role
-from core.db import actor_of
+from core.db import actor_of, pin_case
 from core.errors import Forbidden, Invalid
 from core.ids import new_id
 from dispatch.words import N_
@@ -32,6 +32,8 @@ STATES: Final[Mapping[str, str]] = {
 #: States that a person has to look at.
 FAILED: Final = ("refused", "dead")
 MAX_ROWS = 200
+#: A case tells its callers some five times; merged ones share a handling, not their messages.
+MOST_OF_CASE = 50
 #: How many one press sends again.
 MAX_RESENT = 1000
 #: Counts say "more than" beyond this.
@@ -118,6 +120,22 @@ def _watcher(session: Session) -> str:
 def listed(session: Session, chosen: Chosen) -> list[Line]:
     """Return the newest deliveries of a filter, at most MAX_ROWS. Reads. Raises Forbidden and Invalid."""
     district = _watcher(session)
+    return _lines(session, district, *chosen.conditions(), most=MAX_ROWS)
+
+
+def of_case(session: Session, case_id: uuid.UUID) -> list[Line]:
+    """Return what was told about a case, newest first, at most MOST_OF_CASE: sent, waiting, refused, given up.
+
+    For who answers its callers; the caller has read the case. Reads; pins the case. Raises Forbidden.
+    """
+    actor = actor_of(session)
+    if actor.role not in (Role.OPERATOR, Role.SUPERVISOR):
+        raise Forbidden("Your role may not open this.")
+    pin_case(session, case_id)
+    return _lines(session, actor.district, Delivery.case_id == case_id, most=MOST_OF_CASE)
+
+
+def _lines(session: Session, district: str, *conditions: ColumnElement[bool], most: int) -> list[Line]:
     columns: list[Any] = [getattr(Delivery, name) for name in Line.__dataclass_fields__ if name != "called"]
     other = aliased(Delivery)
     instead = exists().where(
@@ -128,8 +146,8 @@ def listed(session: Session, chosen: Chosen) -> list[Line]:
         Delivery.state == "refused",
     )
     columns.append(instead.label("called"))
-    query = select(*columns).where(Delivery.district_code == district, *chosen.conditions())
-    return [Line(*row) for row in session.execute(query.order_by(Delivery.id.desc()).limit(MAX_ROWS))]
+    query = select(*columns).where(Delivery.district_code == district, *conditions)
+    return [Line(*row) for row in session.execute(query.order_by(Delivery.id.desc()).limit(most))]
 
 
 def counts(session: Session) -> dict[str, int]:

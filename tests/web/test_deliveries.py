@@ -149,3 +149,20 @@ def test_administrator_keeps_addresses_and_sees_them_masked(signed_in: SignIn) -
         key = rows(session, "SELECT id FROM contact")[0]["id"]
     assert admin.post(f"/admin/contacts/{key}/remove").status_code == 303
     assert admin.post(f"/admin/contacts/{key}/remove").status_code == 404
+
+
+def test_who_answers_the_caller_sees_beside_the_case_what_went_out_and_what_did_not(signed_in: SignIn) -> None:
+    number, other = report("13900002222"), report("13900003333")
+    worker.relay()
+    worker.send()
+    for login in ("operator", "supervisor"):
+        client = signed_in(login)
+        for path in (f"/cases/{number}", f"/cases/{number}/told"):
+            shown = client.get(path).text
+            assert "139****2222" in shown, path
+            assert "139****3333" not in shown, "another case's"
+            assert "✓ 已派" in shown
+    assert f"/cases/{other}/told" in signed_in("operator").get(f"/desk/case/{other}", headers={"HX-Request": "1"}).text
+    for login in ("official", "streets", "gridwest", "citizen"):
+        assert signed_in(login).get(f"/cases/{number}/told").status_code in (403, 404), login
+    assert "139****2222" not in signed_in("official").get(f"/cases/{number}").text
