@@ -24,6 +24,7 @@ from core.db import actor_of
 from core.errors import Conflict, Invalid
 from core.ids import new_id
 from grid.cellset import CellSet
+from grid.registers import models as registers
 
 #: What PostgreSQL says when an exclusion constraint, or our trigger in its name, refuses a row.
 _EXCLUDED: Final = "23P01"
@@ -50,6 +51,7 @@ class Follower:
 FOLLOWERS: Final[tuple[Follower, ...]] = (
     Follower("place", ("key",), areas=("community_code", "town_code")),
     Follower("address", ("key",), areas=("community_code", "town_code")),
+    *(Follower(table, ("id",), areas=("community_code", "town_code")) for table in registers.FOLLOWERS),
 )
 
 
