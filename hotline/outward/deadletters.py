@@ -25,7 +25,7 @@ from hotline.outward.together import MARK
 STATES: Final[Mapping[str, str]] = {
     "waiting": N_("Waits"),
     "held": N_("Kept for the morning"),
-    "sent": N_("Sent"),
+    "sent": N_("Went out"),
     "refused": N_("Refused by the other side"),
     "dead": N_("Given up"),
 }

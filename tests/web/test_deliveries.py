@@ -161,7 +161,7 @@ def test_who_answers_the_caller_sees_beside_the_case_what_went_out_and_what_did_
             shown = client.get(path).text
             assert "139****2222" in shown, path
             assert "139****3333" not in shown, "another case's"
-            assert "✓ 已派" in shown
+            assert "✓ 已发出" in shown
     assert f"/cases/{other}/told" in signed_in("operator").get(f"/desk/case/{other}", headers={"HX-Request": "1"}).text
     for login in ("official", "streets", "gridwest", "citizen"):
         assert signed_in(login).get(f"/cases/{number}/told").status_code in (403, 404), login
