@@ -26,6 +26,7 @@ from dispatch import anchors, outbox, tallies
 from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
+from grid import changes
 from hotline import learning
 from hotline.desk import drafts, handling, importing
 from hotline.open311 import forward
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 #: Periods of the clock in seconds. A bell rung at every commit makes the relay faster than this.
 _RELAY_S, _SEND_S, _SWEEP_S, _JOBS_S, _HOT_S, _NIGHTLY_S = 1.0, 2.0, 10.0, 3.0, 20.0, 24 * 3600.0
+#: Changes of the grid hold from midnight of a day; their versions begin then, however late this looks.
+_GRID_S = 60.0
 #: Delivered messages are kept this long for who asks what was sent.
 _KEEP_OUTBOX = timedelta(days=30)
 #: What was sent stays readable this long: "I never got an answer" comes late.
@@ -74,6 +77,7 @@ app.conf.update(
         "weibo": {"task": "wangge.weibo", "schedule": _WEIBO_S, "options": {"expires": _WEIBO_S}},
         "open311": {"task": "wangge.open311", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "hot": {"task": "wangge.hot", "schedule": _HOT_S, "options": {"expires": _HOT_S}},
+        "grid": {"task": "wangge.grid", "schedule": _GRID_S, "options": {"expires": _GRID_S}},
         "nightly": {"task": "wangge.nightly", "schedule": _NIGHTLY_S, "options": {"expires": 3600}},
         "learn": {"task": "wangge.learn", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600}},
     },
@@ -226,6 +230,16 @@ def open311() -> int:
             connect=Open311Client,
             going=lambda: time.monotonic() < end,
         )
+    return done
+
+
+@app.task(name="wangge.grid")  # type: ignore[untyped-decorator]
+def grid() -> int:
+    """Apply the changes of the grid whose day has come, in every district; return how many were applied or refused."""
+    done = 0
+    for code in wiring.districts():
+        with transaction(system(code, "grid")) as session:
+            done += len(changes.apply_due(session, at=wiring.now()))
     return done
 
 

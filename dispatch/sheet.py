@@ -32,7 +32,7 @@ from dispatch.models import (
     Supervision,
 )
 from dispatch.views import visible_to
-from grid.models import Area, Category, Unit
+from grid.models import Area, Category, Cell, Unit
 
 #: What a closing form says beside the answer.
 CLOSING = ("truth", "duty", "contacted", "solved", "unsolved_reason")
@@ -79,7 +79,9 @@ class Facts:
     town_name: str | None
     community_code: str | None
     community_name: str | None
+    #: The cell it was reported in, and the one that its place lies in today; they differ after the grid was redrawn.
     cell_code: str | None
+    cell_now: str | None
     unit_code: str | None
     unit_name: str | None
     reported_at: datetime
@@ -495,6 +497,10 @@ def _row(session: Session, which: ColumnElement[bool], *more: Any) -> dict[str, 
         "main_number": main.number,
         "lng": func.ST_X(Case.geom),
         "lat": func.ST_Y(Case.geom),
+        # The box beside it because only `&&` uses the index under row policies (docs/decisions/0080).
+        "cell_now": select(func.min(Cell.code))
+        .where(Cell.district_code == here, Cell.geom.op("&&")(Case.geom), func.ST_Covers(Cell.geom, Case.geom))
+        .scalar_subquery(),
     }
     found = (
         session.execute(

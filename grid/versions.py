@@ -245,8 +245,8 @@ def follow_load(session: Session, *, at: datetime) -> int:
         session.execute(
             text(
                 "INSERT INTO cell_version (district_code, id, code, community_code, kind, households, derived, geom,"
-                " validity, change_id) SELECT :d, s.id, c.code, c.community_code, c.kind, c.households, c.derived,"
-                " c.geom, tstzrange(:at, NULL), :change"
+                " validity, change_id) SELECT c.district_code, s.id, c.code, c.community_code, c.kind, c.households,"
+                " c.derived, c.geom, tstzrange(:at, NULL), :change"
                 " FROM unnest(CAST(:codes AS text[]), CAST(:ids AS uuid[])) AS s(code, id)"
                 " JOIN cell AS c ON c.district_code = :d AND c.code = s.code"
             ),
@@ -284,8 +284,8 @@ def begin_versions(session: Session, change: uuid.UUID, *, at: datetime) -> int:
         session.execute(
             text(
                 "INSERT INTO cell_version (district_code, id, code, community_code, kind, households, estimated,"
-                " derived, geom, validity, change_id) SELECT :d, s.id, r.code, r.community_code, r.kind, r.households,"
-                " r.estimated, r.derived, r.geom, tstzrange(:at, NULL), :change"
+                " derived, geom, validity, change_id) SELECT r.district_code, s.id, r.code, r.community_code, r.kind,"
+                " r.households, r.estimated, r.derived, r.geom, tstzrange(:at, NULL), :change"
                 " FROM unnest(CAST(:codes AS text[]), CAST(:ids AS uuid[])) AS s(code, id)"
                 " JOIN cell_draft AS r ON r.district_code = :d AND r.change_id = :change AND r.code = s.code"
             ),
@@ -294,8 +294,8 @@ def begin_versions(session: Session, change: uuid.UUID, *, at: datetime) -> int:
     session.execute(
         text(
             "INSERT INTO cell (district_code, code, town_code, community_code, kind, geom, derived, households)"
-            " SELECT :d, r.code, left(r.code, 9), r.community_code, r.kind, r.geom, r.derived, r.households"
-            " FROM cell_draft AS r WHERE r.district_code = :d AND r.change_id = :change"
+            " SELECT r.district_code, r.code, left(r.code, 9), r.community_code, r.kind, r.geom, r.derived,"
+            " r.households FROM cell_draft AS r WHERE r.district_code = :d AND r.change_id = :change"
             " ON CONFLICT (district_code, code) DO UPDATE SET community_code = EXCLUDED.community_code,"
             " kind = EXCLUDED.kind, geom = EXCLUDED.geom, derived = EXCLUDED.derived, households = EXCLUDED.households"
             " WHERE cell.district_code = :d"
@@ -310,7 +310,7 @@ def write_lineage(session: Session, change: uuid.UUID) -> None:
     """Note which versions that a change began came from which that it ended: those with ground in common. Writes."""
     sql = text(
         "INSERT INTO cell_lineage (district_code, version_id, parent_id, change_id, shared_m2)"
-        " SELECT :d, p.version_id, p.parent_id, :change, p.m2 FROM ("
+        " SELECT CAST(:d AS varchar), p.version_id, p.parent_id, :change, p.m2 FROM ("
         " SELECT n.id AS version_id, o.id AS parent_id,"
         "  CASE WHEN n.geom = o.geom THEN ST_Area(n.geom::geography)"
         "  ELSE ST_Area(ST_CollectionExtract(ST_Intersection(n.geom, o.geom), 3)::geography) END AS m2"
