@@ -35,6 +35,9 @@ _FORM_LIMIT = PHOTO_LIMIT + TEXT_LIMIT
 #: Photos that a grid worker's phone sends ahead, as its camera made them.
 RAW_PHOTO_LIMIT = 20 * 1024 * 1024
 _RAW_PHOTOS = "/api/v1/field/photos/"
+#: Lines and cells of one community as GeoJSON; every answer asks who sends them before it reads them.
+GEOJSON_LIMIT = 4 * 1024 * 1024
+_GEOJSON = ("/api/v1/grid/proposals", "/api/v1/grid/figures")
 
 _VISIT = re.compile(r"[0-9A-Za-z_\-]{22}")
 #: Control characters that no typed text contains, the replacement for broken UTF-8, and halves of surrogate pairs.
@@ -205,6 +208,8 @@ class Gate:
             limit = _FORM_LIMIT if b"multipart/form-data" in _header(scope, b"content-type") else TEXT_LIMIT
             if scope["path"].startswith(_RAW_PHOTOS):
                 limit = RAW_PHOTO_LIMIT
+            elif scope["path"] in _GEOJSON:
+                limit = GEOJSON_LIMIT
             length = _header(scope, b"content-length")
             if length and (not length.isdigit() or int(length) > limit):
                 await refuse(answer, scope, 413, _too_large(limit))
