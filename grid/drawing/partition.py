@@ -6,12 +6,13 @@ a descent). A cut may also be no cut, so that the number of cells settles by its
 """
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from grid.drawing.atoms import Atoms
 from grid.drawing.measure import cell_costs, line_cost
@@ -22,6 +23,9 @@ _TREES: Final = 4
 _FIRST_TREES: Final = 16
 #: A pair is given up after so many tries without gain since either of its cells changed.
 _TRIES: Final = 5
+#: All pairs are gone through so often at most, and so many shakes in a row may be in vain.
+_ROUNDS: Final = 12
+_IDLE: Final = 60
 #: Atoms of two cells above which fewer trees are drawn: the work grows with the square.
 _MANY: Final = 160
 _GAIN: Final = 1e-9
@@ -40,8 +44,10 @@ class _Ground:
     outline: NDArray[np.float64]
     middle: NDArray[np.float64]
     #: `(n, n)` metres shared, and those weighted by how little is there.
-    length: csr_array
-    poor: csr_array
+    length: NDArray[np.float64]
+    poor: NDArray[np.float64]
+    #: Neighbours of each atom.
+    near: list[list[int]]
     chance: np.random.Generator
     #: Cost of a metre of poor boundary.
     per_m: float
@@ -70,52 +76,72 @@ class _State:
 
 
 def partition(
-    atoms: Atoms, site: Site, weights: Weights, *, seed: int, rounds: int = 12
+    atoms: Atoms, site: Site, weights: Weights, *, seed: int, start: NDArray[np.intp] | None = None, shakes: int = 0
 ) -> tuple[NDArray[np.intp], float]:
     """Return the cell `0…k-1` of each atom, and what they cost. Every cell hangs together where its atoms' graph does.
 
-    rounds: how often all pairs of neighbours are gone through at most.
+    start: labels to go on from, which are found first by default. shakes: how often a few neighbouring cells are drawn
+    wholly anew, to get out of a dead end.
     """
     ground = _ground(atoms, site, weights, seed)
-    state = _first(ground)
-    for _ in range(rounds):
+    state = _State(np.zeros(len(atoms), dtype=np.intp) if start is None else start.copy())
+    state.next_label = int(state.label.max()) + 1
+    if start is None:
+        _draw(ground, state, np.arange(len(atoms)))
+    _settle(ground, state)
+    idle = 0
+    for _ in range(shakes):
+        idle = 0 if _shaken(ground, state) else idle + 1
+        if idle > _IDLE:
+            break
+    if shakes:
+        _settle(ground, state)
+    cost = sum(_cost_of(ground, state, cell) for cell in np.unique(state.label).tolist())
+    apart = state.label[:, None] < state.label[None, :]
+    label = np.unique(state.label, return_inverse=True)[1].astype(np.intp).ravel()
+    return label, cost + float(ground.poor[apart].sum()) * ground.per_m
+
+
+def _settle(ground: _Ground, state: _State) -> None:
+    for _ in range(_ROUNDS):
         gained = _single(ground, state)
         gained |= _pairs(ground, state)
         gained |= _flips(ground, state)
         if not gained:
             break
-    cost = sum(_cost_of(ground, state, cell) for cell in np.unique(state.label).tolist())
-    graph = ground.poor.tocoo()
-    apart = state.label[graph.row] < state.label[graph.col]
-    label = np.unique(state.label, return_inverse=True)[1].astype(np.intp).ravel()
-    return label, cost + float(graph.data[apart].sum()) * ground.per_m
 
 
 def _ground(atoms: Atoms, site: Site, weights: Weights, seed: int) -> _Ground:
     count = len(atoms)
-    both = (np.concatenate((atoms.a, atoms.b)), np.concatenate((atoms.b, atoms.a)))
-    length = csr_array(coo_array((np.tile(atoms.length, 2), both), shape=(count, count)))
-    poor = csr_array(coo_array((np.tile(atoms.poor, 2), both), shape=(count, count)))
+    length, poor = np.zeros((count, count)), np.zeros((count, count))
+    near: list[list[int]] = [[] for _ in range(count)]
+    for one, other in ((atoms.a, atoms.b), (atoms.b, atoms.a)):
+        length[one, other] = atoms.length
+        poor[one, other] = atoms.poor
+        for i, j in zip(one.tolist(), other.tolist(), strict=True):
+            near[i].append(j)
     return _Ground(
         site=site,
         limits=site.limits,
         weights=weights,
         told=np.column_stack((atoms.load, atoms.homes, atoms.area, atoms.speech)),
-        outline=atoms.outer + np.asarray(length.sum(axis=1)).ravel(),
+        outline=atoms.outer + length.sum(axis=1),
         middle=atoms.middle,
         length=length,
         poor=poor,
+        near=near,
         chance=np.random.default_rng(seed),
         per_m=float(line_cost(1.0, site, weights)),
     )
 
 
 def _region(ground: _Ground, atoms: NDArray[np.intp]) -> _Region:
-    length = ground.length[atoms][:, atoms].toarray()
+    inside = np.ix_(atoms, atoms)
+    length = ground.length[inside]
     return _Region(
         atoms=atoms,
         length=length,
-        poor=ground.poor[atoms][:, atoms].toarray(),
+        poor=ground.poor[inside],
         told=ground.told[atoms],
         rim=ground.outline[atoms] - length.sum(axis=1),
     )
@@ -132,7 +158,11 @@ def _subtrees(ground: _Ground, region: _Region, trees: int) -> NDArray[np.float6
     share = 1 - region.poor[one, other] / region.length[one, other]
     at = ground.middle[region.atoms]
     way = at[other] - at[one]
-    far = np.hypot(*way.T)
+    far = np.maximum(np.hypot(*way.T), 1e-9)
+    near: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    for edge, (i, j) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
+        near[i].append((edge, j))
+        near[j].append((edge, i))
     found = []
     for tree in range(trees):
         # Edges over great roads join last, so that what a cut divides is divided by them.
@@ -140,15 +170,32 @@ def _subtrees(ground: _Ground, region: _Region, trees: int) -> NDArray[np.float6
         if tree % 2:
             # Every other tree runs in strips across one direction: its cuts are straight.
             angle = ground.chance.random() * np.pi
-            weight = weight * 0.5 + np.abs(way @ np.array([np.cos(angle), np.sin(angle)])) / np.maximum(far, 1e-9)
-        graph = csr_array((weight + 1e-3, (one, other)), shape=(count, count))
-        root = int(ground.chance.integers(count))
-        order, before = breadth_first_order(minimum_spanning_tree(graph), root, directed=False)
+            weight = weight * 0.5 + np.abs(way @ np.array([np.cos(angle), np.sin(angle)])) / far
+        order, before = _spanning(near, weight.tolist(), int(ground.chance.integers(count)))
         below = np.eye(count, dtype=bool)
-        for node in order[:0:-1].tolist():
+        for node in order[:0:-1]:
             below[before[node]] |= below[node]
         found.append(below[order[1:]])
     return np.concatenate(found).astype(np.float64)
+
+
+def _spanning(near: list[list[tuple[int, int]]], weight: list[float], root: int) -> tuple[list[int], list[int]]:
+    """Return the lightest spanning tree (Prim): its nodes in the order of joining, and what each one joined to."""
+    before = [-1] * len(near)
+    order: list[int] = []
+    seen = [False] * len(near)
+    waiting = [(0.0, root, root)]
+    while waiting:
+        _, node, joined = heappop(waiting)
+        if seen[node]:
+            continue
+        seen[node] = True
+        before[node] = joined
+        order.append(node)
+        for edge, next_ in near[node]:
+            if not seen[next_]:
+                heappush(waiting, (weight[edge], next_, node))
+    return order, before
 
 
 def _cuts(ground: _Ground, region: _Region, trees: int) -> tuple[NDArray[np.float64], ...]:
@@ -161,22 +208,55 @@ def _cuts(ground: _Ground, region: _Region, trees: int) -> tuple[NDArray[np.floa
     return side, told, region.told.sum(axis=0) - told, rim + cut, region.rim.sum() - rim + cut, poor * ground.per_m
 
 
-def _first(ground: _Ground) -> _State:
-    """Return cells found by cutting each connected piece of ground again and again, each time at the best place."""
-    count = len(ground.told)
-    state = _State(np.zeros(count, dtype=np.intp))
-    parts, piece = connected_components(ground.length, directed=False)
-    waiting = [np.flatnonzero(piece == i) for i in range(parts)]
+def _draw(ground: _Ground, state: _State, atoms: NDArray[np.intp]) -> list[int]:
+    """Draw cells on some atoms by cutting them again and again, each time at the best place; return their labels."""
+    parts, piece = connected_components(csr_array(ground.length[np.ix_(atoms, atoms)]), directed=False)
+    waiting = [atoms[piece == i] for i in range(parts)]
+    drawn = []
     while waiting:
-        atoms = waiting.pop()
-        cells = max(round(float(ground.told[atoms, 0].sum()) / ground.limits.target), 1)
-        cut = _first_cut(ground, _region(ground, atoms), cells) if cells > 1 and len(atoms) > 1 else None
+        some = waiting.pop()
+        cells = max(round(float(ground.told[some, 0].sum()) / ground.limits.target), 1)
+        cut = _first_cut(ground, _region(ground, some), cells) if cells > 1 and len(some) > 1 else None
         if cut is None:
-            state.label[atoms] = state.next_label
+            state.label[some] = state.next_label
+            drawn.append(state.next_label)
             state.next_label += 1
         else:
-            waiting += [atoms[cut], atoms[~cut]]
-    return state
+            waiting += [some[cut], some[~cut]]
+    return drawn
+
+
+def _shaken(ground: _Ground, state: _State) -> bool:
+    """Draw a few neighbouring cells wholly anew and keep that where it is cheaper."""
+    pairs = _neighbours(ground, state.label)
+    if not pairs:
+        return False
+    chosen = set(pairs[int(ground.chance.integers(len(pairs)))])
+    for _ in range(int(ground.chance.integers(1, 3))):
+        beside = [pair for pair in pairs if len(chosen & set(pair)) == 1]
+        if beside:
+            chosen |= set(beside[int(ground.chance.integers(len(beside)))])
+    atoms = np.flatnonzero(np.isin(state.label, list(chosen)))
+    old = state.label[atoms].copy()
+    before = _cost_within(ground, state, atoms)
+    drawn = set(_draw(ground, state, atoms))
+    for _ in range(_TRIES):
+        if not _pairs(ground, state, only=drawn):
+            break
+    if _cost_within(ground, state, atoms) < before - 1e-7:
+        _changed(state, *chosen)
+        return True
+    state.label[atoms] = old
+    _changed(state, *drawn)
+    return False
+
+
+def _cost_within(ground: _Ground, state: _State, atoms: NDArray[np.intp]) -> float:
+    """Return what the cells that are made of some atoms cost, with the boundaries between them."""
+    label = state.label[atoms]
+    apart = label[:, None] < label[None, :]
+    between = float(ground.poor[np.ix_(atoms, atoms)][apart].sum()) * ground.per_m
+    return between + sum(_cost_of(ground, state, cell) for cell in np.unique(label).tolist())
 
 
 def _first_cut(ground: _Ground, region: _Region, cells: int) -> NDArray[np.bool_] | None:
@@ -235,16 +315,18 @@ def _single(ground: _Ground, state: _State) -> bool:
 
 
 def _neighbours(ground: _Ground, label: NDArray[np.intp]) -> list[tuple[int, int]]:
-    graph = ground.length.tocoo()
-    one, other = label[graph.row], label[graph.col]
+    row, column = np.nonzero(ground.length)
+    one, other = label[row], label[column]
     apart = one < other
     return sorted(set(zip(one[apart].tolist(), other[apart].tolist(), strict=True)))
 
 
-def _pairs(ground: _Ground, state: _State) -> bool:
-    """Cut each pair of neighbouring cells anew wherever that is cheaper."""
+def _pairs(ground: _Ground, state: _State, *, only: set[int] | None = None) -> bool:
+    """Cut each pair of neighbouring cells (`only` those) anew wherever that is cheaper."""
     gained = False
     pairs = [pair for pair in _neighbours(ground, state.label) if state.tried.get(pair, 0) < _TRIES]
+    if only is not None:
+        pairs = [pair for pair in pairs if only.issuperset(pair)]
     for i in ground.chance.permutation(len(pairs)).tolist():
         one, other = pairs[i]
         atoms = np.flatnonzero((state.label == one) | (state.label == other))
@@ -270,55 +352,77 @@ def _pairs(ground: _Ground, state: _State) -> bool:
 
 
 def _flips(ground: _Ground, state: _State) -> bool:
-    """Move single atoms over the boundary of two cells where that is cheaper and both cells stay whole."""
+    """Move single atoms over the boundary of two cells, the best move first, as long as both cells stay whole."""
+    cells, label = np.unique(state.label, return_inverse=True)
+    label = label.ravel()
+    held = np.zeros((len(label), len(cells)))
+    held[np.arange(len(label)), label] = 1.0
+    told, shared, bare = held.T @ ground.told, ground.length @ held, ground.poor @ held
+    rim = held.T @ ground.outline - (held * shared).sum(axis=0)
     gained = False
-    length, poor = ground.length, ground.poor
-    for atom in ground.chance.permutation(len(ground.told)).tolist():
-        cell = int(state.label[atom])
-        near = length.indices[length.indptr[atom] : length.indptr[atom + 1]]
-        shared = length.data[length.indptr[atom] : length.indptr[atom + 1]]
-        bare = poor[[atom], :].toarray().ravel()[near]
-        of = state.label[near]
-        if (of == cell).all():
-            continue
-        mine = np.flatnonzero(state.label == cell)
-        rest = mine[mine != atom]
-        if not len(rest) or connected_components(length[rest][:, rest], directed=False)[0] > 1:
-            continue
-        best = (-_GAIN, -1)
-        for target in sorted(set(of[of != cell].tolist())):
-            gain = _flip_gain(ground, state, atom, target, of=of, shared=shared, bare=bare)
-            best = min(best, (gain, target))
-        if best[1] >= 0:
-            state.label[atom] = best[1]
-            _changed(state, cell, best[1])
-            gained = True
+    for _ in range(len(label)):
+        move = _best_flip(ground, label, told, rim, shared=shared, bare=bare)
+        if move is None:
+            break
+        atom, cell, target = move
+        rim[cell] += 2 * shared[atom, cell] - ground.outline[atom]
+        rim[target] += ground.outline[atom] - 2 * shared[atom, target]
+        told[cell] -= ground.told[atom]
+        told[target] += ground.told[atom]
+        for sums, metres in ((shared, ground.length), (bare, ground.poor)):
+            sums[:, cell] -= metres[:, atom]
+            sums[:, target] += metres[:, atom]
+        label[atom] = target
+        state.label[atom] = cells[target]
+        _changed(state, int(cells[cell]), int(cells[target]))
+        gained = True
     return gained
 
 
-def _flip_gain(
+def _best_flip(
     ground: _Ground,
-    state: _State,
-    atom: int,
-    target: int,
+    label: NDArray[np.intp],
+    told: NDArray[np.float64],
+    rim: NDArray[np.float64],
     *,
-    of: NDArray[np.intp],
     shared: NDArray[np.float64],
     bare: NDArray[np.float64],
-) -> float:
-    """Return what the whole would cost more if an atom went to another cell; negative is a gain."""
-    cell = int(state.label[atom])
-    sums, rims = [], []
-    for one in (cell, target):
-        mine = np.flatnonzero(state.label == one)
-        sums.append(ground.told[mine].sum(axis=0))
-        inside = float(ground.length[mine][:, mine].sum())
-        rims.append(float(ground.outline[mine].sum()) - inside)
-    at, outline = ground.told[atom], float(ground.outline[atom])
-    told = np.array([sums[0] - at, sums[1] + at])
-    rim = np.array(
-        [rims[0] - outline + 2 * shared[of == cell].sum(), rims[1] + outline - 2 * shared[of == target].sum()]
+) -> tuple[int, int, int] | None:
+    """Return the atom, its cell and the cell that it should go to; None where no move gains."""
+    atom, target = np.nonzero(shared > 1e-6)
+    other = target != label[atom]
+    atom, target = atom[other], target[other]
+    if not len(atom):
+        return None
+    cell, at = label[atom], ground.told[atom]
+    limits, weights = ground.limits, ground.weights
+    costs = cell_costs(told, rim, limits, weights)
+    rim_left = rim[cell] - ground.outline[atom] + 2 * shared[atom, cell]
+    rim_met = rim[target] + ground.outline[atom] - 2 * shared[atom, target]
+    gain = cell_costs(told[cell] - at, rim_left, limits, weights) + cell_costs(
+        told[target] + at, rim_met, limits, weights
     )
-    after = float(cell_costs(told, rim, ground.limits, ground.weights).sum())
-    moved = float(bare[of == cell].sum() - bare[of == target].sum()) * ground.per_m
-    return after + moved - _cost_of(ground, state, cell) - _cost_of(ground, state, target)
+    gain += (bare[atom, cell] - bare[atom, target]) * ground.per_m - costs[cell] - costs[target]
+    for i in np.argsort(gain, kind="stable").tolist():
+        if gain[i] >= -1e-7:
+            return None
+        if _stays_whole(ground, label, int(atom[i])):
+            return int(atom[i]), int(cell[i]), int(target[i])
+    return None
+
+
+def _stays_whole(ground: _Ground, label: NDArray[np.intp], atom: int) -> bool:
+    """Return whether a cell hangs together, and still is one, without an atom."""
+    cell = label[atom]
+    mine = [i for i in ground.near[atom] if label[i] == cell]
+    if not mine:
+        return False
+    seen, waiting = {atom, mine[0]}, [mine[0]]
+    wanted = set(mine) - seen
+    while waiting and wanted:
+        for i in ground.near[waiting.pop()]:
+            if i not in seen and label[i] == cell:
+                seen.add(i)
+                wanted.discard(i)
+                waiting.append(i)
+    return not wanted

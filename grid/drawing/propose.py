@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.errors import Invalid
 from grid import derive
 from grid.cellset import CellSet
-from grid.drawing.atoms import atoms_of
+from grid.drawing.atoms import Atoms, atoms_of
 from grid.drawing.cuts import heavy_points
 from grid.drawing.linework import Linework, linework
 from grid.drawing.measure import Figures, figures, kinds_of
@@ -19,9 +19,10 @@ from grid.drawing.partition import partition
 from grid.drawing.site import Site, Weights
 from grid.words import N_
 
-#: Seeds that each way is tried with; more atoms, fewer.
-_STARTS: Final = 3
-_MANY: Final = 700
+#: How often each way is begun, and how often the best is shaken: the more cells, the more.
+_STARTS: Final = 2
+_SHAKES: Final = 30
+_MOST_SHAKES: Final = 240
 #: More numbers than a code has room for.
 _MOST_CELLS: Final = 999
 
@@ -64,19 +65,21 @@ def propose(site: Site, weights: Weights | None = None, *, seed: int = 0) -> Pro
 
 def _drawn(site: Site, weights: Weights, lines: Linework, seed: int) -> list[NDArray[Any]]:
     """Return the best cells of each way of drawing, as polygons."""
-    found = []
+    ways: list[tuple[float, NDArray[np.intp], Atoms]] = []
     last = -1
     for grain in (0, 1, 2):
         atoms = atoms_of(site, weights, lines, grain=grain)
         if len(atoms) == last:
             continue
         last = len(atoms)
-        starts = _STARTS if last < _MANY else 1
-        tried = [partition(atoms, site, weights, seed=seed * 1000 + 10 * grain + start) for start in range(starts)]
-        label, _ = min(tried, key=lambda one: one[1])
-        found.append(atoms.merged(label))
+        for start in range(_STARTS):
+            label, cost = partition(atoms, site, weights, seed=seed * 1000 + 10 * grain + start)
+            ways.append((cost, label, atoms))
+    cost, label, atoms = min(ways, key=lambda way: way[0])
+    shakes = min(_SHAKES + _SHAKES * (int(label.max()) + 1) // 6, _MOST_SHAKES)
+    label, _ = partition(atoms, site, weights, seed=seed * 1000 + 999, start=label, shakes=shakes)
     plain = divided(site, weights)
-    return found if plain is None else [*found, plain]
+    return [atoms.merged(label)] if plain is None else [atoms.merged(label), plain]
 
 
 def divided(site: Site, weights: Weights, *, count: int | None = None) -> NDArray[Any] | None:
