@@ -47,6 +47,8 @@ PAGES = (
     "api.pages.patrol",
     "api.pages.case",
     "api.pages.supervise",
+    "api.pages.training",
+    "api.pages.grid_office",
     "api.pages.hot",
     "api.pages.map",
     "api.pages.accounts",
@@ -66,6 +68,7 @@ ROUTES = (
     "api.routes.applications",
     "api.routes.items",
     "api.routes.jobs",
+    "api.routes.training",
     "api.routes.field",
     "api.routes.field_files",
     "api.routes.grid_proposals",
@@ -73,6 +76,7 @@ ROUTES = (
     "api.routes.open311",
     "api.routes.docs",
     "api.routes.tiles",
+    "api.routes.ogc",
 )
 
 health = APIRouter(include_in_schema=False)
