@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
+from core.settings import ROOT
 from tests import tiny
 
 #: The smallest phone that is still about: FACES.
@@ -43,10 +44,16 @@ class Server:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it and wait until it answers; raises where it does not within a minute."""
+    def start(self, *, program: str = "") -> None:
+        """Start it and wait until it answers; raises where it does not within a minute.
+
+        program: Python to run instead, given the port as its argument.
+        """
         command = [sys.executable, "-m", "uvicorn", "api.app:app", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen([*command, "--log-level", "warning", "--lifespan", "off"], env=dict(os.environ))
+        command += ["--log-level", "warning", "--lifespan", "off"]
+        if program:
+            command = [sys.executable, "-c", program, str(self.port)]
+        self.process = subprocess.Popen(command, env=dict(os.environ), cwd=ROOT)
         limit = time.monotonic() + 60
         while time.monotonic() < limit:
             assert self.process.poll() is None, "the server ended by itself"

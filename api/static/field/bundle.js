@@ -5,7 +5,7 @@ import { language } from "./words.js";
 
 const BLANK = {
   cursor: "", worker: null, cells: null, tasks: [], near: [], categories: [], recent_near: [], plan: [], visits: [],
-  households: [], cards: [], quizzes: [], items: [], notices: [],
+  visit_kinds: { results: [], kinds: [] }, households: [], cards: [], quizzes: [], certificates: [], items: [], notices: [],
 };
 let current = null;
 

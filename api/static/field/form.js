@@ -4,6 +4,8 @@ import { dropPhoto, keepPhoto, newKey, photo } from "./store.js";
 import { button, h, icon, notice } from "./ui.js";
 import { t } from "./words.js";
 
+/** Photos of one action, as the server takes them. */
+const MOST_PHOTOS = 12;
 const NUMBERS = { count: "numeric", number: "text" };
 let serial = 0;
 
@@ -133,7 +135,7 @@ export function camera(taken, { purpose = "", words = "", changed = null } = {})
     }))));
   };
   const input = h("input", { type: "file", accept: "image/*", capture: "environment", class: "sr", async change() {
-    for (const file of input.files) {
+    for (const file of [...input.files].slice(0, MOST_PHOTOS - taken.length)) {
       const kept = await take(file);
       if (!kept) break;
       taken.push({ ...kept, ...(purpose ? { purpose } : {}) });

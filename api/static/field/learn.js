@@ -9,32 +9,38 @@ import { t } from "./words.js";
 
 export async function show(main) {
   const [all, rows] = await Promise.all([bundle(), queue()]);
-  const waits = new Set(rows.filter((row) => row.action.kind === "quiz" && row.state !== "done").map((row) => row.action.fields.quiz));
-  if (!all.cards.length && !all.quizzes.length) main.append(empty(t("There is nothing to learn yet."), t("Cards come with the next line.")));
-  const duties = new Map();
-  for (const one of [...all.cards, ...all.quizzes]) {
-    const known = duties.get(one.duty) ?? { name: one.duty_label ?? one.duty, cards: [], quiz: null };
-    if (one.questions) known.quiz = one;
-    else known.cards.push(one);
-    known.name = one.duty_label ?? known.name;
-    duties.set(one.duty, known);
-  }
-  main.append(h("ul", { class: "duties" }, [...duties].map(([code, one]) => h("li", { class: "card" }, h("h2", { class: "title" }, one.name), standing(one.quiz),
-    waits.has(one.quiz?.id) ? notice("warn", h("p", {}, t("Your answers wait to be sent."))) : "",
-    h("div", { class: "pair" }, one.cards.length ? link(t("Read ({n} cards)", { n: one.cards.length }), `#/cards/${code}`) : "",
-      one.quiz ? link(t("Take the quiz"), `#/quiz/${one.quiz.id}`, { class: "button primary" }) : "")))));
+  if (!all.quizzes.length) main.append(empty(t("There is nothing to learn yet."), t("Cards come with the next line.")));
+  const papers = rows.filter((row) => row.action.kind === "quiz");
+  main.append(h("ul", { class: "duties" }, all.quizzes.map((one) => {
+    const cards = all.cards.filter((each) => each.duty === one.duty).length;
+    const waits = papers.some((row) => row.state !== "done" && row.action.fields.duty === one.duty);
+    return h("li", { class: "card" }, h("h2", {}, one.label), standing(all.certificates.find((each) => each.duty === one.duty)),
+      last(papers.filter((row) => row.state === "done" && row.action.fields.duty === one.duty).at(-1)),
+      waits ? notice("warn", h("p", {}, t("Your answers wait to be sent."))) : "",
+      h("div", { class: "pair" }, cards ? link(t("Read ({n} cards)", { n: cards }), `#/cards/${one.duty}`) : "",
+        waits ? "" : link(t("Take the quiz"), `#/quiz/${one.duty}`, { class: "button primary" })));
+  })));
   return { title: t("Training") };
 }
 
-function standing(quiz) {
-  const held = quiz?.certificate;
+function standing(held) {
   if (!held) return h("p", { class: "muted" }, t("No certificate yet"));
-  const over = new Date(held.valid_until) < now();
-  return h("p", { class: over ? "due over" : "due fine" }, over ? t("■ Certificate ended on {day}", { day: date(held.valid_until, now()) }) : t("● Certificate until {day}", { day: date(held.valid_until, now()) }));
+  const day = date(held.expires_at, now());
+  const over = new Date(held.expires_at) < now();
+  return h("p", { class: over ? "due over" : "due fine" }, over ? t("■ Certificate ended on {day}", { day }) : t("● Certificate until {day}", { day }));
+}
+
+/** What came of the newest paper that the server has marked. */
+function last(row) {
+  const came = row?.told?.more;
+  if (!came || came.right === undefined) return "";
+  const said = { right: came.right, asked: came.asked };
+  return h("p", {}, came.passed ? t("Passed: {right} of {asked} right", said) : t("Not passed: {right} of {asked} right; read the cards again", said));
 }
 
 export async function showCards(main, [duty]) {
-  const cards = (await bundle()).cards.filter((one) => one.duty === duty);
+  const all = await bundle();
+  const cards = all.cards.filter((one) => one.duty === duty);
   let at = 0;
   const place = h("p", { class: "muted", role: "status" });
   const box = h("article", { class: "card learn" });
@@ -45,31 +51,40 @@ export async function showCards(main, [duty]) {
     const one = cards[at];
     if (!one) return;
     place.textContent = t("{n} of {all}", { n: at + 1, all: cards.length });
-    box.replaceChildren(h("h2", { class: "title" }, one.title), h("p", { class: "said" }, one.body));
+    box.replaceChildren(h("h2", { class: "title" }, one.title), h("p", { class: "said" }, one.text));
     [back.disabled, on.disabled] = [at === 0, at === cards.length - 1];
   };
-  main.append(place, box, h("div", { class: "pair" }, back, on), link(t("Training"), "#/learn"));
+  main.append(place, box, h("div", { class: "pair" }, back, on), h("div", { class: "pair" }, link(t("Take the quiz"), `#/quiz/${duty}`), link(t("Training"), "#/learn")));
   turn(0);
-  return { title: cards[0]?.duty_label ?? t("Training"), data: Boolean(cards[0]?.duty_label) };
+  return { title: all.quizzes.find((one) => one.duty === duty)?.label ?? t("Training") };
 }
 
-export async function showQuiz(main, [id]) {
-  const quiz = (await bundle()).quizzes.find((one) => String(one.id) === id);
-  if (!quiz) {
+export async function showQuiz(main, [duty]) {
+  const paper = (await bundle()).quizzes.find((one) => one.duty === duty);
+  if (!paper) {
     main.append(empty(t("There is nothing to learn yet.")), link(t("Training"), "#/learn"));
     return { title: t("Quiz") };
   }
   const wrong = h("p", { class: "error", role: "alert" });
   main.append(h("form", { novalidate: true, submit: async (event) => {
     event.preventDefault();
-    const answers = Object.fromEntries(quiz.questions.map((one, i) => [one.id ?? String(i), event.target.querySelector(`input[name="q${i}"]:checked`)?.value]));
-    if (Object.values(answers).some((one) => one === undefined)) {
+    const chosen = (i) => [...event.target.querySelectorAll(`input[name="q${i}"]:checked`)].map((one) => one.value);
+    const answers = Object.fromEntries(paper.questions.map((one, i) => [one.id, chosen(i)]));
+    const open = paper.questions.findIndex((one) => !answers[one.id].length);
+    if (open >= 0) {
       wrong.textContent = t("Please answer every question.");
+      event.target.querySelectorAll("fieldset")[open].scrollIntoView({ block: "center" });
       return;
     }
-    await enqueue(action("quiz", { fields: { quiz: quiz.id, version: quiz.version, answers }, about: quiz.title ?? quiz.duty_label }));
+    const { number, digest } = paper;
+    await enqueue(action("quiz", { fields: { duty, number, digest, answers }, about: paper.label }));
     left(t("Your answers are kept; the result comes with the next line."), "#/learn");
-  } }, quiz.questions.map((one, i) => h("fieldset", { class: "card" }, h("legend", { class: "title" }, `${i + 1}. ${one.text ?? one.question}`),
-    h("div", { class: "choices down" }, (one.choices ?? one.options).map((choice, n) => h("label", {}, h("input", { type: "radio", name: `q${i}`, value: choice.code ?? n }), h("span", { class: "title" }, choice.words ?? choice.text ?? choice)))))), wrong, h("button", { class: "primary large" }, t("Hand in"))));
-  return { title: quiz.title ?? quiz.duty_label ?? t("Quiz"), data: Boolean(quiz.title ?? quiz.duty_label) };
+  } }, paper.questions.map(question), wrong, h("button", { class: "primary large" }, t("Hand in"))));
+  return { title: paper.label };
+}
+
+function question(one, i) {
+  return h("fieldset", { class: "card" }, h("legend", {}, h("span", { class: "title" }, `${i + 1}. ${one.ask}`), one.many ? h("span", { class: "optional" }, ` ${t("(several may be right)")}`) : ""),
+    h("div", { class: "choices down" }, one.options.map((each) => h("label", {},
+      h("input", { type: one.many ? "checkbox" : "radio", name: `q${i}`, value: each.letter }), h("span", { class: "title" }, each.words)))));
 }

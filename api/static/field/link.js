@@ -16,14 +16,16 @@ export class Refused extends Error {
 }
 
 let token = "";
-let offset = 0;
+let offset = null;
 
 /** What the phone's clock is ahead of the server's, in milliseconds, as last found out. */
-export const ahead = () => offset;
+export const ahead = () => offset ?? 0;
+/** The same in whole seconds; null where no server was heard yet. */
+export const ahead_s = () => (offset === null ? null : Math.round(offset / 1000));
 /** The time, by the server's clock as far as it is known. */
-export const now = () => new Date(Date.now() - offset);
+export const now = () => new Date(Date.now() - ahead());
 export async function rememberClock() {
-  offset = (await ofPhone("offset")) ?? 0;
+  offset = (await ofPhone("offset")) ?? null;
 }
 async function learnClock(server_time, sent) {
   const middle = (sent + Date.now()) / 2;

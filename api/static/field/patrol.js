@@ -42,7 +42,7 @@ export async function show(main, _parts, { again }) {
   let off = () => {};
   const drawn = makeMap(box, { cells: all.cells }).then((map) => {
     const { L } = map;
-    for (const one of missing) if (one.line?.length > 1) L.polyline(one.line.map(([lng, lat]) => [lat, lng]), { color: "#b3261e", weight: 4, dashArray: "6 6", interactive: false }).addTo(map.map);
+    for (const [lng, lat] of missing.flatMap((one) => one.spots ?? [])) L.circleMarker([lat, lng], { radius: 4, weight: 1, color: "#ffffff", fillColor: "#b3261e", fillOpacity: 1, interactive: false }).addTo(map.map);
     const line = L.polyline(walked.map(([lng, lat]) => [lat, lng]), { color: "#1b7a3d", weight: 5, interactive: false }).addTo(map.map);
     const move = standing(L, map.map);
     if (lastKnown()) move(lastKnown());

@@ -1,7 +1,7 @@
 // Sending what waits: photos first, then actions in order, each answered for itself. Runs in a window and in the service
 // worker; a lock lets one of them send at a time. Nothing leaves the phone's queue before the server has it.
-import { ahead, api, NoLine, now, Refused, session, SignIn } from "./link.js";
-import { drop, dropPhoto, keepOnPhone, newKey, ofPhone, photo, queue, settle, whose } from "./store.js";
+import { ahead_s, api, NoLine, now, Refused, session, SignIn } from "./link.js";
+import { drop, dropPhoto, keepOnPhone, newKey, ofPhone, photo, queue, restate, settle, whose } from "./store.js";
 
 const TOGETHER = 20;
 const KEPT_DAYS = 3;
@@ -32,9 +32,8 @@ export async function device() {
 
 /** Make an action that happens now: its own time by the phone's clock, and how far that clock was known to be off. */
 export function action(kind, given) {
-  const off = Math.round(ahead() / 1000);
   return {
-    key: newKey(now().getTime()), kind, happened_at: new Date().toISOString(), offset_s: off || null,
+    key: newKey(now().getTime()), kind, happened_at: new Date().toISOString(), offset_s: ahead_s(),
     position: null, case: null, of: null, base_version: null, photos: [], voice: [], fields: {}, ...given,
   };
 }
@@ -103,10 +102,25 @@ async function drain() {
   }
 }
 
+/** How far ahead of the server's clock a corrected time may lie before the correction itself is doubted. */
+const LEAD_MS = 600000;
+
+/**
+ * The phone's clock may have been set between what happened and now: a time that would lie ahead is corrected by what is
+ * known of the clock today instead. Written down before the first try, for a key never stands for two contents.
+ */
+async function doubted(row) {
+  const { happened_at, offset_s } = row.action;
+  if (!happened_at || offset_s === null || new Date(happened_at) - offset_s * 1000 < now().getTime() + LEAD_MS) return;
+  row.action.offset_s = ahead_s();
+  await restate(row.key, row.action);
+}
+
 /** Send some rows with their photos; returns how many are settled. */
 async function together(rows) {
   const whole = [];
   for (const row of rows) {
+    await doubted(row);
     const refused = await photosOf(row);
     if (refused) await settle(row.key, "refused", { message: refused.message, field: "photos", code: "photo" });
     else whole.push(row);

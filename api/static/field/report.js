@@ -146,7 +146,8 @@ export function guesses(known, position) {
 function grouped(categories) {
   const groups = new Map();
   for (const one of categories) {
-    const name = one.path?.[0] ?? one.parent ?? "";
+    // 市容环境 / 垃圾清运: what stands before the last stroke is the group.
+    const name = one.path.split(" / ").slice(0, -1).join(" / ");
     groups.set(name, [...(groups.get(name) ?? []), one]);
   }
   return [...groups].map(([name, all]) => h("optgroup", { label: name || t("Others") }, all.map((one) => h("option", { value: one.code }, one.name))));

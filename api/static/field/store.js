@@ -116,7 +116,9 @@ export const forget = async (name) => (await needed()).delete("kept", name);
 
 export async function keepDraft(key, value) {
   const base = await needed();
-  await base.put("drafts", { key, box: await seal(value) });
+  const box = await seal(value);
+  const change = base.transaction("drafts", "readwrite", { durability: "strict" });
+  await Promise.all([change.store.put({ key, box }), change.done]);
 }
 export async function drafts() {
   const rows = await (await needed()).getAll("drafts");
@@ -181,6 +183,16 @@ export async function settle(key, state, told) {
   const change = base.transaction("queue", "readwrite");
   const row = await change.store.get(key);
   if (row) await change.store.put({ ...row, state, told: sealed, settled: Date.now() });
+  await change.done;
+}
+
+/** Write an action anew under its key, before it was ever sent. */
+export async function restate(key, action) {
+  const base = await needed();
+  const box = await seal(action);
+  const change = base.transaction("queue", "readwrite");
+  const row = await change.store.get(key);
+  if (row) await change.store.put({ ...row, box });
   await change.done;
 }
 

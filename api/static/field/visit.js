@@ -3,13 +3,12 @@ import { bundle } from "./bundle.js";
 import { camera, form, Missing } from "./form.js";
 import { action } from "./queue.js";
 import { apart, lastKnown, whereAmI } from "./place.js";
-import { enqueue, newKey } from "./store.js";
+import { enqueue } from "./store.js";
 import { left } from "./report.js";
 import { date, empty, h, link, metres } from "./ui.js";
 import { t } from "./words.js";
 
 const MOST = 60;
-const RESULTS = () => [["done", t("Visited")], ["absent", t("Nobody at home")], ["refused", t("Visit refused")], ["moved", t("Moved away")]];
 
 export async function show(main) {
   const all = await bundle();
@@ -53,11 +52,12 @@ export async function showOne(main, [id], { screen }) {
     return { title: t("Household visit") };
   }
   const photos = [];
-  const asked = due?.fields ?? [];
-  const made = form(asked.filter((field) => field.kind !== "photos"), {});
-  const sign = asked.some((field) => field.kind === "signature") ? null : form([{ name: "signature", kind: "signature", label: t("Signature"), needed: false }]);
-  const details = h("div", {}, made.nodes, sign?.nodes ?? "");
-  const result = form([{ name: "result", kind: "choice", label: t("How it went"), needed: true, choices: RESULTS().map(([code, words]) => ({ code, words })) }], { values: { result: "done" } });
+  const { results, kinds } = all.visit_kinds;
+  const asked = kinds.find((each) => each.kind === (due?.kind ?? "general"));
+  const made = form(asked?.fields ?? []);
+  const sign = form([{ name: "signature", kind: "signature", label: t("Signature"), needed: false }]);
+  const details = h("div", {}, made.nodes, sign.nodes);
+  const result = form([{ name: "result", kind: "choice", label: t("How it went"), needed: true, choices: results }], { values: { result: "done" } });
   result.nodes[0].addEventListener("change", (event) => { details.hidden = event.target.value !== "done"; });
   const note = form([{ name: "note", kind: "long", label: t("Note"), needed: false }]);
   const wrong = h("p", { class: "error", role: "alert" });
@@ -66,7 +66,7 @@ export async function showOne(main, [id], { screen }) {
       event.preventDefault();
       try {
         const how = result.read().fields.result;
-        const parts = how === "done" ? [made, sign].filter(Boolean) : [];
+        const parts = how === "done" ? [made, sign] : [];
         for (const part of parts) await part.beforeRead();
         const given = parts.map((part) => part.read());
         await enqueue(action("visit", {
@@ -80,7 +80,7 @@ export async function showOne(main, [id], { screen }) {
       }
     } }, result.nodes, details, note.nodes, camera(photos), wrong, h("button", { class: "primary large" }, t("Finish the visit"))),
     link(t("Apply for a service here"), "#/door"));
-  return { title: one.kind_label ?? t("Household visit"), data: Boolean(one.kind_label) };
+  return { title: due ? one.kind_label : asked?.label ?? t("Household visit") };
 }
 
 /** Choose a service item, or fill in the application for one. */
@@ -98,8 +98,7 @@ export async function showDoor(main, [code]) {
     { name: "id_number", kind: "text", label: t("ID number"), needed: true, most: 18 },
     { name: "phone", kind: "text", label: t("Phone"), needed: true, most: 20 },
   ]);
-  const facts = form((item.facts ?? []).map(asField));
-  const ends = form(item.pick_ups?.length ? [{ name: "pickup", kind: "choice", label: t("Where to fetch the result"), needed: false, choices: item.pick_ups.map((one) => ({ code: one.code, words: one.name ?? one.words })) }] : []);
+  const ends = form(item.pick_ups?.length ? [{ name: "pickup", kind: "choice", label: t("Where to fetch the result"), needed: false, choices: item.pick_ups.map((one) => ({ code: one.code, words: one.name })) }] : []);
   const consent = h("input", { type: "checkbox" });
   const wrong = h("p", { class: "error", role: "alert" });
   main.append(h("form", { novalidate: true, submit: async (event) => {
@@ -107,10 +106,9 @@ export async function showDoor(main, [code]) {
     try {
       const { fields } = who.read();
       const given = Object.fromEntries([...seen].filter(([, one]) => one.had || one.photos.length).map(([name, one]) => [name, one.photos]));
-      const all = facts.read().fields;
       await enqueue(action("apply", {
-        key: newKey(), position: lastKnown(), given,
-        fields: { item: item.code, seen: item.version, applicant: { kind: "person", ...fields }, consent: consent.checked, facts: Object.fromEntries(Object.entries(all).map(([name, value]) => [name, value === "yes" ? true : value === "no" ? false : value])), ...ends.read().fields },
+        position: lastKnown(), given,
+        fields: { item: item.code, seen: item.version, applicant: { kind: "person", ...fields }, consent: consent.checked, ...ends.read().fields },
         about: item.title,
       }));
       left(t("The application is kept on the phone and sent by itself."));
@@ -118,7 +116,7 @@ export async function showDoor(main, [code]) {
       if (!(error instanceof Missing)) throw error;
       wrong.textContent = error.message;
     }
-  } }, who.nodes, facts.nodes,
+  } }, who.nodes,
   h("h2", {}, t("Materials")), item.materials.map((one) => material(one, seen.get(one.code))),
   ends.nodes, h("label", { class: "tick" }, consent, t("The applicant agrees that papers given before are used again")), wrong, h("button", { class: "primary large" }, t("Hand in the application"))));
   return { title: item.title, data: true };
@@ -128,9 +126,4 @@ function material(one, seen) {
   const had = h("input", { type: "checkbox", change: () => { seen.had = had.checked; } });
   return h("div", { class: "card" }, h("p", { class: "title" }, h("strong", {}, one.name), one.required ? "" : h("span", { class: "optional" }, ` ${t("(if you like)")}`)),
     h("label", { class: "tick" }, had, t("Seen on paper")), camera(seen.photos));
-}
-
-function asField(one) {
-  const kind = one.kind === "bool" || one.type === "bool" || one.kind === "flag" ? "yes_no" : one.choices?.length ? "choice" : "text";
-  return { name: one.code ?? one.name, kind, label: one.label ?? one.words ?? one.name, help: one.help, needed: Boolean(one.needed ?? one.required), choices: one.choices ?? [] };
 }
