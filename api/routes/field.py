@@ -1,0 +1,112 @@
+"""The JSON API of the worker's phone 移动巡查: what it takes along, and what it brings back. `docs/field-api.md`."""
+
+import uuid
+from datetime import date, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import waiting, wiring
+from api.deps import Me, Now, Read, require
+from api.i18n import say
+from api.photos import store
+from api.routes import field_bundle, field_documents, field_sync
+from api.routes.field_clock import OLDEST_DAYS
+from api.security import RAW_PHOTO_LIMIT, csrf_token
+from core.actor import Actor, Role
+from core.db import snapshot
+from core.errors import NotFound
+from dispatch import sheet, voice
+from grid import patrol_looks
+
+router = APIRouter(prefix="/api/v1/field", include_in_schema=False)
+
+Worker = Annotated[Actor, Depends(require(Role.GRID_WORKER))]
+_CHINA = ZoneInfo("Asia/Shanghai")
+_LIMITS = {
+    "photo_bytes": RAW_PHOTO_LIMIT,
+    "voice_bytes": waiting.VOICE_LIMIT,
+    "photos_per_action": field_documents.MOST_PHOTOS,
+    "actions_per_sync": field_documents.MOST_ACTIONS,
+    "points_per_action": field_documents.MOST_POINTS,
+    "text": 10_000,
+    "oldest_days": OLDEST_DAYS,
+}
+
+
+async def _body(request: Request) -> bytes:
+    """Return the raw body; async because reading it is. The outermost layer has bounded it."""
+    return await request.body()
+
+
+@router.get("/hello")
+def hello(request: Request, actor: Me, at: Now) -> Response:
+    """Say what time it is, who is signed in, and the token that unsafe requests need; answered to anybody."""
+    works = actor.role is Role.GRID_WORKER
+    told = {
+        "server_time": at,
+        "signed_in": actor.id is not None,
+        "csrf": csrf_token(request.state.visit),
+        "worker": field_bundle.worker(actor, wiring.rulebook()) if works else None,
+        "limits": _LIMITS,
+    }
+    return _json(request, told)
+
+
+@router.get("/bundle")
+def bundle(request: Request, actor: Worker, at: Now, since: Annotated[str, Query(max_length=2000)] = "") -> Response:
+    """Return everything that is needed without a line; `since` leaves out what the phone has."""
+    return _json(request, field_bundle.bundle(actor, since, at=at))
+
+
+@router.post("/sync")
+def sync(request: Request, actor: Worker, at: Now, raw: Annotated[bytes, Depends(_body)]) -> Response:
+    """Do what the phone's queue says, in order, each action once; answers for each what became of it."""
+    given = field_sync.parsed(raw, request.headers.get("content-encoding", "").lower())
+    return _json(request, field_sync.run(actor, given, at=at).model_dump(mode="python"))
+
+
+@router.get("/tracks")
+def tracks(request: Request, actor: Worker, session: Read, at: Now, day: date | None = None) -> Response:
+    """Return the worker's own patrols of a day with their tracks, and who looked at them."""
+    chosen = day or at.astimezone(_CHINA).date()
+    told = {
+        "day": chosen,
+        "walks": patrol_looks.own_walks(session, chosen),
+        "looks": patrol_looks.looks_at(session, actor.id) if actor.id else [],
+        "remarks": [_remark(one) for one in patrol_looks.remarks_of(session, since=_day(chosen), until=at)],
+    }
+    return _json(request, told)
+
+
+@router.get("/voices/{case_id}/{note_id}")
+def spoken(case_id: uuid.UUID, note_id: uuid.UUID, actor: Me) -> Response:
+    """Hand out a voice note of a case that the caller may see, as a file to listen to."""
+    with snapshot(actor) as session:
+        sheet.facts(session, case_id)
+        found = voice.stored(session, case_id, note_id)
+    ending = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "m4a"}.get(found.media_type)
+    if ending is None:
+        raise NotFound("This voice note is not there.")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{note_id}.{ending}"',
+        "Cache-Control": "private, max-age=86400",
+    }
+    return Response(store().get(found.sha256), media_type=found.media_type, headers=headers)
+
+
+def _remark(one: patrol_looks.Said) -> dict[str, Any]:
+    return {"run": one.run, "at": one.happened_at, "text": say(one.message, **one.params)}
+
+
+def _day(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=_CHINA)
+
+
+def _json(request: Request, document: Any) -> Response:
+    body, headers = field_sync.packed(orjson.dumps(document), request.headers.get("accept-encoding", ""))
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store", **headers})
