@@ -37,6 +37,8 @@ _GROUPS = (
     "api.cli_desk",
     "api.cli_open311",
     "api.cli_weibo",
+    "api.cli_grid",
+    "api.cli_grid_propose",
 )
 
 
