@@ -18,6 +18,7 @@ from pypinyin import lazy_pinyin
 
 from core.ids import check_character
 from grid.fiction import CODE, Fiction
+from grid.registers.templates import SHEETS
 
 #: Surnames with how many of a thousand bear them, roughly as in China.
 _SURNAMES: Final = (
@@ -145,7 +146,6 @@ class Resident:
     phone: str
     home: Home
     moved_from: Home
-    marital: str
     #: Surname of the husband, empty for none.
     husband: str = ""
     #: twin, namesake (son named as his father), common, or empty.
@@ -163,9 +163,6 @@ class Line:
     birth: str
     phone: str
     address: str
-    marital: str
-    lng: float
-    lat: float
     #: Kinds of damage; empty for none.
     damage: tuple[str, ...] = ()
 
@@ -223,7 +220,6 @@ def invent(rooms: Sequence[Home], *, people: int, seed: int, damage: dict[str, i
 
 
 def _residents(rooms: list[Home], people: int, chance: random.Random) -> list[Resident]:
-    surnames, weights = _surnames()
     used: set[str] = set()
     found: list[Resident] = []
     if len(rooms) * 2 < people:
@@ -233,52 +229,50 @@ def _residents(rooms: list[Home], people: int, chance: random.Random) -> list[Re
     while len(found) < people:
         home, former = rooms[at % len(rooms)], rooms[(at * 7 + 3) % len(rooms)]
         at += 1
-        family, other = chance.choices(surnames, weights, k=2)
-        size = chance.choices((1, 2, 3, 4, 5), (18, 26, 30, 18, 8))[0]
-        head = _day(chance, 24, 80)
-        phones = [f"100{chance.randrange(10**8):08d}" for _ in range(size)]
-        household: list[tuple[str, str, date, str, str, str]] = []
-        for place in range(size):
-            if place == 0:
-                sex = chance.choice("男女") if size == 1 else "男"
-                one = (family, sex, head, "", "已婚" if size > 1 else "未婚", "")
-            elif place == 1:
-                one = (other, "女", _near(chance, head), "", "已婚", family)
-            else:
-                born = head + timedelta(days=chance.randrange(22 * 365, 34 * 365))
-                if born > _TODAY:
-                    born = _TODAY - timedelta(days=chance.randrange(1, 6 * 365))
-                one = (family, chance.choice("男女"), born, "", "未婚", "")
-            household.append(one)
-        traits = [""] * size
-        if size >= 4 and chance.random() < 0.06:
-            # Twins are born on one day and live in one room.
-            household[3] = (*household[2][:1], household[3][1], *household[2][2:])
-            traits[2] = traits[3] = "twin"
-        names = [_given(family_, sex, chance) for family_, sex, *_ in household]
-        if size >= 3 and household[2][1] == "男" and chance.random() < 0.012:
-            names[2] = names[0]
-            traits[0] = traits[2] = "namesake"
-        for place in range(size):
-            _, sex, born, _, marital, husband = household[place]
-            common = names[place] in _COMMON
-            child = (_TODAY - born).days < 14 * 365
-            found.append(
-                Resident(
-                    len(found),
-                    names[place],
-                    sex,
-                    born,
-                    _identity(born, sex, used, chance, twin=traits[place] == "twin"),
-                    phones[0] if child else phones[place],
-                    home,
-                    former,
-                    marital,
-                    husband,
-                    traits[place] or ("common" if common else ""),
-                )
-            )
+        found += _family(len(found), home, former, used, chance)
     return found[:people]
+
+
+def _family(first: int, home: Home, former: Home, used: set[str], chance: random.Random) -> list[Resident]:
+    """Return the people of one room: husband, wife, and children who bear his family name."""
+    surnames, weights = _surnames()
+    family, other = chance.choices(surnames, weights, k=2)
+    size = chance.choices((1, 2, 3, 4, 5), (18, 26, 30, 18, 8))[0]
+    head = _day(chance, 24, 80)
+    phones = [f"100{chance.randrange(10**8):08d}" for _ in range(size)]
+    household: list[tuple[str, str, date]] = [(family, chance.choice("男女") if size == 1 else "男", head)]
+    if size > 1:
+        household.append((other, "女", _near(chance, head)))
+    while len(household) < size:
+        born = head + timedelta(days=chance.randrange(22 * 365, 34 * 365))
+        if born > _TODAY:
+            born = _TODAY - timedelta(days=chance.randrange(1, 6 * 365))
+        household.append((family, chance.choice("男女"), born))
+    traits = [""] * size
+    if size >= 4 and chance.random() < 0.06:
+        # Twins are born on one day and live in one room.
+        household[3] = (family, household[3][1], household[2][2])
+        traits[2] = traits[3] = "twin"
+    names = [_given(name, sex, chance) for name, sex, _ in household]
+    if size >= 3 and household[2][1] == "男" and chance.random() < 0.012:
+        names[2] = names[0]
+        traits[0] = traits[2] = "namesake"
+    return [
+        Resident(
+            number=first + place,
+            name=names[place],
+            sex=sex,
+            birth=born,
+            id_number=_identity(born, sex, used, chance, twin=traits[place] == "twin"),
+            # Children are reached by their father's telephone.
+            phone=phones[0] if (_TODAY - born).days < 14 * 365 else phones[place],
+            home=home,
+            moved_from=former,
+            husband=family if place == 1 else "",
+            trait=traits[place] or ("common" if names[place] in _COMMON else ""),
+        )
+        for place, (_, sex, born) in enumerate(household)
+    ]
 
 
 def _line(one: Resident, kinds: dict[str, int], chance: random.Random) -> Line:
@@ -315,9 +309,40 @@ def _line(one: Resident, kinds: dict[str, int], chance: random.Random) -> Line:
     if "sex_wrong" in struck:
         sex = "女" if sex == "男" else "男"
     written = home.short(chance.randrange(4)) if "address_short" in struck else home.written
-    return Line(
-        one.number, name, sex, id_number, birth.isoformat(), phone, written, one.marital, home.lng, home.lat, struck
-    )
+    return Line(one.number, name, sex, id_number, birth.isoformat(), phone, written, struck)
+
+
+def room_rows(rooms: Sequence[Home]) -> list[tuple[str, ...]]:
+    """Return rows of the list of buildings and rooms, in the order of its columns."""
+    order = [one.name for one in SHEETS["rooms"].columns]
+    made = []
+    for one in rooms:
+        row = {
+            "estate": one.estate,
+            "building": f"{one.building}栋",
+            "address": f"{one.road}{one.number}号",
+            "kind": "住宅楼",
+            "floors": "6",
+            "entrance": str(one.unit),
+            "number": str(one.room),
+            "floor": str(one.room // 100),
+            "use": "自住",
+            "lng": str(one.lng),
+            "lat": str(one.lat),
+        }
+        made.append(tuple(row.get(name, "") for name in order))
+    return made
+
+
+def resident_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """Return rows of the list of residents, in the order of its columns."""
+    order = [one.name for one in SHEETS["residents"].columns]
+    names = {"birth_date": "birth", "place": "address"}
+    known = set(Line.__slots__)
+    return [
+        tuple(getattr(one, names.get(name, name)) if names.get(name, name) in known else "" for name in order)
+        for one in lines
+    ]
 
 
 def later(lines: Sequence[Line], *, seed: int) -> list[Line]:

@@ -22,12 +22,12 @@ from pypinyin import lazy_pinyin
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from core.ids import is_checked
+from core import documents
 from grid.registers.addresses import parts
 
 #: Bits of evidence from which two rows are one person without being asked, and from which a person is asked. Set on
 #: the setting half of invented lists (docs/decisions/0320); `wangge evaluate linkage` reports on the kept half.
-MATCH: Final = 12.0
+MATCH: Final = 6.0
 POSSIBLE: Final = 0.0
 #: Pairs in one block; a larger one (a telephone of an office) tells nobody apart and is left to the other keys.
 _LARGEST_BLOCK: Final = 60
@@ -73,6 +73,7 @@ class People:
     """Rows about people, as texts: parallel lists `(n,)`, an empty text where the row does not say."""
 
     name: Sequence[str]
+    #: m or f.
     sex: Sequence[str]
     #: 18 signs, whether the check character is right or not.
     id_number: Sequence[str]
@@ -196,22 +197,17 @@ def usual() -> Weights:
     return _weights(USUAL_M, USUAL_U)
 
 
-def plain_name(name: str) -> str:
-    """Return a name in simplified characters without spaces and middle dots."""
-    return _simplified().convert("".join(name.split()).replace("·", "").replace("•", ""))
-
-
 def _coded(people: People) -> _Coded:
     names = [_plain(name) for name in people.name]
     sounds = [_sound(name) for name in names]
-    right = np.fromiter((len(one) == 18 and is_checked(one) for one in people.id_number), bool, len(people))
+    right = np.fromiter((documents.is_card(one) for one in people.id_number), bool, len(people))
     # A right number tells the birthday and the sex better than whoever typed them.
     birth = [
         f"{one[6:10]}-{one[10:12]}-{one[12:14]}" if sure else said
         for one, sure, said in zip(people.id_number, right.tolist(), people.birth, strict=True)
     ]
     sex = [
-        "女男"[int(one[16]) % 2] if sure else said
+        documents.sex(one) if sure else said
         for one, sure, said in zip(people.id_number, right.tolist(), people.sex, strict=True)
     ]
     where = [parts(one) for one in people.address]
@@ -397,7 +393,8 @@ def _birth_levels(coded: _Coded, left: Ints, right: Ints) -> Levels:
 
 def _address_levels(coded: _Coded, left: Ints, right: Ints) -> Levels:
     def equal(codes: Ints) -> NDArray[np.bool_]:
-        return (codes[left] >= 0) & (codes[left] == codes[right])
+        same: NDArray[np.bool_] = (codes[left] >= 0) & (codes[left] == codes[right])
+        return same
 
     there = equal(coded.door) | equal(coded.place)
     found = np.full(len(left), 3, np.int8)
@@ -487,8 +484,8 @@ def _scored(
 ) -> Pairs:
     # Two strangers of a district are one person once in as many pairs as there are rows.
     bits = np.full(len(left), -np.log2(max(len(coded.name), 2)))
-    for name, seen in levels.items():
-        bits += np.append(weights.bits[name], 0.0)[seen]
+    for part, seen in levels.items():
+        bits += np.append(weights.bits[part], 0.0)[seen]
     # Bearing the same rare name says more than bearing a common one.
     same = levels["name"] == 0
     average = weights.u["name"][0]

@@ -70,6 +70,8 @@ class ListProgress(Base):
     phase: Mapped[str] = mapped_column(server_default="")
     done: Mapped[int] = mapped_column(server_default=text("0"))
     total: Mapped[int] = mapped_column(server_default=text("0"))
+    #: How often somebody began: a file that ends every worker is given up.
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
     #: Somebody asked to stop it.
     stop: Mapped[bool] = mapped_column(server_default=text("false"))
 
@@ -124,13 +126,7 @@ class LinkDoubt(Base):
         CheckConstraint("state IN ('waiting', 'same', 'different')", name="state"),
         CheckConstraint("(state = 'waiting') = (decided_at IS NULL)", name="decided"),
         ForeignKeyConstraint(["district_code", "source_row_id"], ["source_row.district_code", "source_row.id"]),
-        Index(
-            "uq_link_doubt_pair",
-            "district_code",
-            "source_row_id",
-            "other_id",
-            unique=True,
-        ),
+        Index("uq_link_doubt_pair", "district_code", "source_row_id", "other_id", unique=True),
         Index("ix_link_doubt_waiting", "district_code", "bits", "id", postgresql_where=text("state = 'waiting'")),
         Index("ix_link_doubt_other", "district_code", "other_id"),
     )
@@ -138,14 +134,10 @@ class LinkDoubt(Base):
     district_code: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     source_row_id: Mapped[uuid.UUID]
-    #: The resident, or for `other_kind` row another row that waits.
+    #: The resident whom the row may mean.
     other_id: Mapped[uuid.UUID]
-    #: resident or row.
-    other_kind: Mapped[str]
     #: Evidence in bits.
     bits: Mapped[float]
-    #: Field → level on which the two agree; says no value.
-    levels: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str]
     decided_by: Mapped[uuid.UUID | None]
     decided_name: Mapped[str] = mapped_column(server_default="")
