@@ -49,6 +49,7 @@ PAGES = (
     "api.pages.supervise",
     "api.pages.training",
     "api.pages.grid_office",
+    "api.pages.grid_plan",
     "api.pages.hot",
     "api.pages.map",
     "api.pages.accounts",

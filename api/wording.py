@@ -17,6 +17,7 @@ from dispatch.fields import FIELDS as ASKED
 from dispatch.fields import PAUSE_REASONS
 from dispatch.limits import Limit
 from dispatch.process import Process, processes
+from grid.duties import DUTIES
 
 CHINA = ZoneInfo("Asia/Shanghai")
 _DAYS_ZH = "一二三四五六日"
@@ -438,4 +439,5 @@ FILTERS = {
     "limit": limit_words,
     "cell_kind": lambda code: named(code, CELL_KINDS),
     "reason": reason_words,
+    "duty": lambda code: named(code, DUTIES),
 }

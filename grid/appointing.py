@@ -53,9 +53,10 @@ def hand_over(session: Session, order: Handover, *, at: datetime) -> list[tuple[
         "until": order.until.isoformat() if order.until else None,
     }
     key = f"handover:{new_id()}"
-    told = [(order.giver, "handed_over", key, span | {"name": names.get(order.taker.account_id, "")})]
+    given, taken = ("handed_over", "stands_in") if order.until else ("handed_over_for_good", "takes_over")
+    told = [(order.giver, given, key, span | {"name": names.get(order.taker.account_id, "")})]
     if order.taker.account_id is not None:
-        told.append((order.taker.account_id, "stands_in", key, span | {"name": names.get(order.giver, "")}))
+        told.append((order.taker.account_id, taken, key, span | {"name": names.get(order.giver, "")}))
     notices.tell_all(session, told, at=at)
     return moved
 

@@ -34,7 +34,7 @@ class AccountNotice(Base):
     district_code: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     account_id: Mapped[uuid.UUID]
-    #: What it is about: `duty_given`, `duty_ended`, `handed_over`, `stands_in`, `handed_back`, `certificate_ends`.
+    #: What it is about: `handed_over`, `stands_in`, `handed_back`, `duty_ended`, `certificate_ends` and the like.
     kind: Mapped[str]
     #: Told once per person and key, so that whoever tells may do so again.
     key: Mapped[str]

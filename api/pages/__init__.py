@@ -17,6 +17,7 @@ Conventions for a face:
 - Lists that travel: `with_query(request, page=2)` gives the same address with a parameter changed.
 """
 
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +29,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from api import deps, i18n, security, wording
+from api import deps, i18n, security, wiring, wording
+from core.actor import Actor, Role
+from core.errors import WanggeError
+from grid.duties import OFFICES
 
 _API = Path(__file__).resolve().parent.parent
 STATIC = _API / "static"
@@ -47,7 +51,9 @@ NAV = (
     ("/window", i18n.N_("Window"), ("operator", "grid_worker")),
     ("/field", i18n.N_("My phone"), ("grid_worker",)),
     ("/patrol", i18n.N_("Patrol"), ("grid_worker",)),
+    ("/training", i18n.N_("Training"), ("grid_worker",)),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
+    ("/grid", i18n.N_("Grid"), ("unit", "supervisor", "official", "admin")),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),
     ("/cases", i18n.N_("Cases"), ("supervisor", "official", "grid_worker")),
     ("/window/appointments", i18n.N_("Appointments"), ("operator", "unit", "grid_worker")),
@@ -56,6 +62,18 @@ NAV = (
     ("/deliveries", i18n.N_("Deliveries"), ("supervisor", "admin")),
     ("/admin/jobs", i18n.N_("Background jobs"), ("admin",)),
 )
+
+
+def seen_by(actor: Actor | None) -> list[tuple[str, str]]:
+    """Return address and word of what stands in the bar for somebody; never raises, so that error pages are drawn."""
+    role = actor.role.value if actor is not None and actor.id is not None else ""
+    found = [(href, word) for href, word, roles in NAV if roles is None or role in roles]
+    if actor is not None and actor.role is Role.UNIT:
+        # Departments have no cells: the grid is for the offices of towns and communities.
+        with suppress(WanggeError):
+            unit = wiring.rulebook().units.get(actor.unit)
+            return [one for one in found if one[0] != "/grid" or (unit is not None and unit.kind in OFFICES)]
+    return found
 
 
 @cache
@@ -110,7 +128,7 @@ def page(request: Request, name: str, /, *, status: int = 200, **context: Any) -
                 "csrf_field": lambda: field,
                 "actor": getattr(state, "actor", None),
                 "here": deps.here(),
-                "nav": NAV,
+                "nav": seen_by(getattr(state, "actor", None)),
                 "status": status,
                 **context,
             }
