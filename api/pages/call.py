@@ -5,6 +5,7 @@ through `hotline.intake`, keeps every change as a draft (`hotline.desk.drafts`);
 this one. What the operator decides at the end is `api.pages.deciding`.
 """
 
+from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -22,7 +23,7 @@ from api.pages import casework, deciding, go, page, phone
 from api.pages.aliases import note_called
 from api.pages.deciding import Chosen, Decided
 from api.pages.entered import Entered, Form
-from api.pages.listing import choices
+from api.pages.listing import category_words, choices
 from core.actor import Actor, Role
 from core.db import snapshot, transaction
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
@@ -30,6 +31,7 @@ from core.ids import new_id
 from dispatch import cases, views
 from dispatch.fields import SERVICES
 from dispatch.guards import WORDS_DO, unit_of_level
+from dispatch.nearby import Nearby, nearby
 from dispatch.numbers import access_code
 from dispatch.rulebook import Rulebook
 from dispatch.sheet import Facts, facts
@@ -116,7 +118,9 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
         unit=book.unit_name(known.decision.unit) if known.decision else "",
         why=casework.why_here(book, known.decision.why) if known.decision else (),
         sure=not known.doubts,
-        twins=_likely(session, guessed),
+        twins=(twins := _likely(session, guessed)),
+        around=_around(session, guessed, chosen, {twin.number for twin in twins}),
+        category_words=lambda code: category_words(book, code),
         ask=scripts().ask(path),
         beyond=scripts().beyond(report.text),
         services=SERVICES,
@@ -126,6 +130,14 @@ def understand(request: Request, session: Read, actor: Operator, at: Now, entere
         words_do=kind in WORDS_DO,
         called=_called(known, chosen),
     )
+
+
+def _around(session: Session, guessed: casework.Guesses, chosen: Chosen | None, twins: Container[str]) -> list[Nearby]:
+    """Return the open matters around the place as it is understood now; those shown as twins are not said twice."""
+    spot = chosen or next(iter(guessed.spots), None)
+    if spot is None:
+        return []
+    return [one for one in nearby(session, spot.lng, spot.lat) if one.number not in twins]
 
 
 def _texts(book: Rulebook, known: Understanding, kind: str, *, at: datetime) -> tuple[answers.Text, ...]:

@@ -270,6 +270,19 @@ def test_a_call_is_understood_while_it_is_typed(operator: TestClient, call: dict
     assert 'class="choice"' not in operator.post("/desk/new/understand", data=call | {"text": "嗯"}).text
 
 
+def test_open_matters_around_the_place_are_shown_whatever_they_are_about(
+    operator: TestClient, open_case: Open, call: dict[str, str]
+) -> None:
+    at = {"place": "113.016000,23.012000,路口", "text": "路口的路灯不亮了三天"}
+    close = open_case(lng=113.0161, lat=23.0121, category_code="3001", text="工地夜间施工吵人")
+    closed = open_case(lng=113.0161, lat=23.0121, open=False, state="closed", text="已经办结的事")
+    far = open_case(lng=113.0161, lat=23.0161, category_code="3001", text="远处的施工噪声")
+    part = operator.post("/desk/new/understand", data=call | at).text
+    assert f"/cases/{close}" in part
+    assert f"/cases/{closed}" not in part
+    assert f"/cases/{far}" not in part
+
+
 def test_a_call_becomes_one_case_however_often_it_is_sent(operator: TestClient, call: dict[str, str]) -> None:
     form = call | {"category": "垃圾清运"}
     first = operator.post("/desk/new", data=form)
