@@ -17,7 +17,7 @@ from celery.schedules import crontab
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
-from api import wiring
+from api import waiting, wiring
 from core.actor import system
 from core.db import forget_engines, snapshot, transaction
 from core.errors import Conflict, Unavailable, WanggeError
@@ -26,7 +26,7 @@ from dispatch import anchors, outbox, tallies
 from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
-from grid import changes
+from grid import changes, field_queue, patrol_looks, patrols
 from hotline import learning
 from hotline.desk import drafts, handling, importing
 from hotline.open311 import forward
@@ -249,6 +249,8 @@ def nightly() -> None:
     for code in wiring.districts():
         with transaction(system(code, "nightly")) as session:
             tallies.rebuild(session)
+            patrol_looks.erase(session, rules=patrols.Rules.of(wiring.rulebook(code).settings), at=wiring.now())
+            field_queue.prune(session, at=wiring.now())
             drafts.prune(session, code, at=wiring.now())
             handling.prune(session, code, at=wiring.now())
         anchors.make_missing(code, at=wiring.now())
@@ -256,6 +258,7 @@ def nightly() -> None:
             pass
         while prune_deliveries(code, before=wiring.now() - _KEEP_DELIVERIES):
             pass
+        waiting.sweep(before=wiring.now() - waiting.KEEP)
         while requests_of.prune(code, before=wiring.now() - requests_of.remembered(wiring.rulebook(code).settings)):
             pass
 

@@ -2,13 +2,14 @@
 
 import uuid
 from datetime import date, datetime
+from threading import Lock
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from api import waiting, wiring
 from api.deps import Me, Now, Read, require
@@ -20,13 +21,17 @@ from api.security import RAW_PHOTO_LIMIT, csrf_token
 from core.actor import Actor, Role
 from core.db import snapshot
 from core.errors import NotFound
+from core.settings import settings
 from dispatch import sheet, voice
-from grid import patrol_looks
+from grid import field_ground, patrol_looks
+from maps import pack
 
 router = APIRouter(prefix="/api/v1/field", include_in_schema=False)
 
 Worker = Annotated[Actor, Depends(require(Role.GRID_WORKER))]
 _CHINA = ZoneInfo("Asia/Shanghai")
+#: One pack at a time: a morning of a hundred phones must not draw a hundred packs at once.
+_packing = Lock()
 _LIMITS = {
     "photo_bytes": RAW_PHOTO_LIMIT,
     "voice_bytes": waiting.VOICE_LIMIT,
@@ -68,6 +73,23 @@ def sync(request: Request, actor: Worker, at: Now, raw: Annotated[bytes, Depends
     """Do what the phone's queue says, in order, each action once; answers for each what became of it."""
     given = field_sync.parsed(raw, request.headers.get("content-encoding", "").lower())
     return _json(request, field_sync.run(actor, given, at=at).model_dump(mode="python"))
+
+
+@router.get("/pack")
+def packed_map(request: Request, actor: Worker, at: Now) -> Response:
+    """Return the map of the worker's cells as one file, whole or in ranges; it changes with the ground only."""
+    folder = settings().var / "packs"
+    with snapshot(actor) as session:
+        wanted = pack.extent(session, field_ground.own_cells(session, at=at))
+        path = pack.kept(folder, wanted)
+        etag = f'"{wanted.mark}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+        if etag in {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}:
+            return Response(status_code=304, headers=headers)
+        if not path.exists():
+            with _packing:
+                path = path if path.exists() else pack.keep(folder, wanted, pack.draw(session, wanted))
+    return FileResponse(path, media_type="application/vnd.pmtiles", headers=headers)
 
 
 @router.get("/tracks")
