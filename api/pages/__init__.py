@@ -52,6 +52,7 @@ NAV = (
     ("/field", i18n.N_("My phone"), ("grid_worker",)),
     ("/patrol", i18n.N_("Patrol"), ("grid_worker",)),
     ("/training", i18n.N_("Training"), ("grid_worker",)),
+    ("/registers", i18n.N_("Registers"), ("admin", "supervisor", "unit", "grid_worker", "official")),
     ("/unit", i18n.N_("Inbox"), ("unit",)),
     ("/grid", i18n.N_("Grid"), ("unit", "supervisor", "official", "admin")),
     ("/supervise", i18n.N_("Supervise"), ("supervisor",)),

@@ -98,13 +98,10 @@ def card(session: Session, access: Access | None, code: str, *, at: datetime, to
     cell = session.get(Cell, (actor.district, code))
     if cell is None or (actor.town and cell.town_code != actor.town) or not _may(access, code):
         raise NotFound("There is no such cell, or it is not yours to see.")
-    names = dict(
-        session.execute(
-            select(Area.code, Area.name).where(
-                Area.district_code == actor.district, Area.code.in_([cell.town_code, cell.community_code])
-            )
-        ).tuples()
+    above = select(Area.code, Area.name).where(
+        Area.district_code == actor.district, Area.code.in_([cell.town_code, cell.community_code])
     )
+    names = {row.code: row.name for row in session.execute(above)}
     named = access is not None and "care" in access.rights("resident", code).sees
     with acting_as(session, system(actor.district, "registers")):
         old = years_before(today, OLD_YEARS)

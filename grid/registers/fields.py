@@ -187,7 +187,7 @@ _TENANCY = (
 _ORGANISATION = (
     Field("name", "text", N_("Name"), most=100, needed=True),
     Field("credit_code", "code", N_("Unified credit code"), most=18, help=N_("18 characters, as on the licence.")),
-    Field("kind", "choice", N_("Kind"), ORGANISATIONS, needed=True),
+    Field("kind", "choice", N_("Type"), ORGANISATIONS, needed=True),
     Field("trade", "text", N_("Trade"), most=60),
     Field("address", "text", N_("Address"), most=120),
     Field("contact", "sealed", N_("Person in charge"), most=50, mask="name"),
@@ -197,7 +197,7 @@ _ORGANISATION = (
 )
 _KEY_PLACE = (
     Field("name", "text", N_("Name"), most=100, needed=True),
-    Field("kind", "choice", N_("Kind"), PLACES, needed=True),
+    Field("kind", "choice", N_("Type"), PLACES, needed=True),
     Field("risk", "choice", N_("Risk"), RISKS, needed=True),
     Field("duty", "choice", N_("Inspected under the duty"), DUTIES, needed=True),
     Field("every_days", "count", N_("Inspected every so many days"), most=3650, needed=True),
@@ -224,7 +224,7 @@ _LIST = (
         Household,
         N_("To know who lives together and whom to visit."),
         (
-            Field("kind", "choice", N_("Kind"), HOUSEHOLDS, needed=True),
+            Field("kind", "choice", N_("Type"), HOUSEHOLDS, needed=True),
             Field("room_id", "ref", N_("Room"), form=False),
             Field("head_id", "ref", N_("Head"), form=False),
         ),
@@ -246,7 +246,7 @@ _LIST = (
     ),
     Register(
         "organisation",
-        N_("Organisations"),
+        N_("Firms and organisations"),
         Organisation,
         N_("Service for firms, supervision of markets and of safety."),
         _ORGANISATION,
@@ -293,7 +293,7 @@ _LIST = (
             Field("estate", "text", N_("Estate"), most=60),
             Field("name", "text", N_("Building"), most=60, needed=True),
             Field("address", "text", N_("Address"), most=120),
-            Field("kind", "choice", N_("Kind"), BUILDINGS, needed=True),
+            Field("kind", "choice", N_("Type"), BUILDINGS, needed=True),
             Field("floors", "count", N_("Floors"), most=200),
             Field("code", "text", N_("Code"), most=40),
         ),
