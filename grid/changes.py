@@ -29,22 +29,22 @@ from grid.versions import Today, today
 from grid.words import N_
 
 KINDS: Final[Mapping[str, str]] = {
-    "split": N_("Split"),
-    "merge": N_("Merge"),
-    "redraw": N_("Redraw"),
-    "void": N_("Void"),
+    "split": N_("Split a cell"),
+    "merge": N_("Merge cells"),
+    "redraw": N_("Redraw boundaries"),
+    "void": N_("Void a cell"),
     "new": N_("New cell"),
     "describe": N_("Other kind or households"),
-    "load": N_("Load"),
+    "load": N_("Load of the district"),
 }
 STATES: Final[Mapping[str, str]] = {
     # A community's or town's plan that the district has not approved.
-    "proposed": N_("proposed"),
-    "planned": N_("planned"),
+    "proposed": N_("waits for approval"),
+    "planned": N_("planned, not yet in force"),
     "applied": N_("in force"),
-    "cancelled": N_("cancelled"),
+    "cancelled": N_("called off"),
     # Its cells had changed before its day.
-    "refused": N_("refused"),
+    "refused": N_("refused on its day"),
 }
 #: Who plans at once and approves what offices propose.
 DECIDES: Final = (Role.ADMIN, Role.SUPERVISOR, Role.SYSTEM)
@@ -146,7 +146,9 @@ def laid(session: Session, change: Change, now: Today) -> CellSet:
         if not before:
             _check_new_ground(session, community, geom[mine], [cells.code[i] for i in mine])
         if not mine and not change.bare:
-            message = "The ground of these cells would belong to no cell; name who takes it, or say that it stays bare."
+            message = N_(
+                "The ground of these cells would belong to no cell; name who takes it, or say that it stays bare."
+            )
             raise Invalid(message, field="bare")
         if mine and change.kind == "describe":
             geom[mine] = now.cells.geom[[now.cells.code.index(cells.code[i]) for i in mine]]
@@ -189,7 +191,7 @@ def _check_cells(cells: CellSet) -> None:
         raise Invalid("Two cells would have one code.", field="code")
     for code, community, kind, homes in zip(cells.code, cells.community, cells.kind, cells.households, strict=True):
         if len(code) != 15 or not code.isascii() or not code.isdigit() or code[:12] != community:
-            message = "{code} is no code of a cell: 15 digits that begin with the community's {community}."
+            message = N_("{code} is no code of a cell: 15 digits that begin with the community's {community}.")
             raise Invalid(message, field="code", code=code[:40], community=community[:20])
         if kind not in ("residential", "commercial", "industrial", "mixed"):
             raise Invalid("There is no kind {kind} of cell.", field="kind", kind=kind[:40])

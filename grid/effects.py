@@ -4,7 +4,7 @@ Cases and rules belong to `dispatch`: `dispatch.regrid` counts those, and whoeve
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,8 @@ from grid.versions import FOLLOWERS, Follower, Today, today
 
 #: Lines of one list in an answer; the counts are of all.
 MOST: Final = 200
+#: Communities of one list.
+MOST_AREAS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,38 @@ def entries(session: Session, change_id: uuid.UUID) -> list[Mapping[str, Any]]:
         " WHERE district_code = :d AND change_id = :id ORDER BY seq"
     )
     return rows(session, sql, d=actor_of(session).district, id=change_id)
+
+
+def communities(session: Session, *, area: str = "") -> list[Mapping[str, Any]]:
+    """Return the communities of an area (beginning of a code) with code, names, cells, households and open plans.
+
+    households is None where a cell's were not counted. `MOST_AREAS` at most, by code.
+    """
+    sql = (
+        "SELECT a.code, a.name, t.name AS town, coalesce(c.cells, 0) AS cells, c.households,"
+        " a.geom IS NOT NULL AS drawn, (SELECT count(*) FROM cell_change AS g WHERE g.district_code = :d"
+        "  AND g.state IN ('proposed', 'planned')"
+        "  AND a.code = ANY (g.communities)) AS plans"
+        " FROM area AS a LEFT JOIN area AS t ON t.district_code = a.district_code AND t.code = a.town_code"
+        " LEFT JOIN (SELECT k.community_code, count(*) AS cells,"
+        "   CASE WHEN count(k.households) = count(*) THEN sum(k.households) END AS households"
+        "  FROM cell AS k WHERE k.district_code = :d GROUP BY 1) AS c ON c.community_code = a.code"
+        " WHERE a.district_code = :d AND a.level = 'community' AND a.code LIKE :area || '%' ORDER BY a.code LIMIT :most"
+    )
+    return rows(session, sql, d=actor_of(session).district, area=area[:12], most=MOST_AREAS)
+
+
+def areas_in(session: Session, bounds: Sequence[float]) -> list[tuple[str, str, Any]]:
+    """Return code, short name and polygon of the communities that touch a box, EPSG:4490, by code; 100 at most."""
+    sql = (
+        "SELECT a.code, a.short, ST_AsBinary(a.geom) AS geom FROM area AS a WHERE a.district_code = :d"
+        " AND a.level = 'community' AND a.geom && ST_MakeEnvelope(:west, :south, :east, :north, 4490)"
+        " ORDER BY a.code LIMIT 100"
+    )
+    west, south, east, north = bounds
+    box = {"west": west, "south": south, "east": east, "north": north}
+    found = rows(session, sql, d=actor_of(session).district, **box)
+    return [(row["code"], row["short"], shapely.from_wkb(bytes(row["geom"]))) for row in found]
 
 
 def try_out(session: Session, change_id: uuid.UUID, *, at: datetime) -> Effects:

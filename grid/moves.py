@@ -4,7 +4,7 @@ Takes the cells as they stand and returns what would stand there: the cells that
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,8 @@ from core.datums import Plane
 from core.errors import Conflict, Invalid, NotFound
 from grid import derive
 from grid.cellset import CellSet
-from grid.relay import outline, split_by_line, square_metres
+from grid.drawing import Limits, Site, Weights, propose
+from grid.relay import FINE, LEAST_M2, outline, relay, split_by_line, square_metres
 from grid.versions import Today
 
 #: Most parts that one cell is split into at once.
@@ -173,6 +174,102 @@ def redraw(now: Today, shapes: Mapping[str, Any], *, homes: Homes) -> Move:
         households=households,
     )
     return Move("redraw", tuple(shapes), made, estimated)
+
+
+def drag(now: Today, shapes: Mapping[str, Any], *, first: str, homes: Homes) -> Move:
+    """Return cells after corners were dragged: as `redraw` where the shapes fit together, else as `pull` of the first.
+
+    first: the cell that the hand was on; its neighbours give way or fill up, so that no gap and no overlap arises.
+    """
+    if first not in shapes:
+        raise Invalid("Nothing would change.", field="cells")
+    move = redraw(now, shapes, homes=homes)
+    before = now.cells.geom[[_at(now, code) for code in shapes]]
+    laid = relay(outline(before), move.cells.geom, codes=move.cells.code)
+    if laid.faults:
+        return pull(now, first, shapes[first], homes=homes)
+    move.cells.geom = laid.geom
+    return move
+
+
+def pull(now: Today, code: str, shape: Any, *, homes: Homes, kind: str = "") -> Move:
+    """Return a cell pulled to another shape, EPSG:4490, or drawn anew where there is none of the code.
+
+    Neighbours give the ground that it takes and fill what it leaves, each piece whoever shares most edge with it. What
+    lies beyond today's cells is cut off. Raises Invalid where a neighbour would vanish or fall apart.
+    """
+    cells = now.cells
+    there = code in cells.code
+    every = outline(cells.geom)
+    mine = _polygons(shapely.intersection(shape, every, grid_size=FINE))
+    if mine is None:
+        raise Invalid("Cell {code} would have no ground.", field="geometry", code=code)
+    touched = [
+        i
+        for i, other in enumerate(cells.geom)
+        if cells.code[i] != code and _polygons(shapely.intersection(other, mine)) is not None
+    ]
+    left = _polygons(shapely.difference(cells.geom[_at(now, code)], mine, grid_size=FINE)) if there else None
+    gains: dict[int, list[Any]] = {}
+    for piece in shapely.get_parts(left) if left is not None else ():
+        i = _neighbour(cells, piece, besides=code)
+        gains.setdefault(i, []).append(piece)
+    concerned = sorted({*touched, *gains})
+    shapes, codes = [mine], [code]
+    for i in concerned:
+        rest = _polygons(shapely.difference(cells.geom[i], mine, grid_size=FINE))
+        if rest is None:
+            raise Invalid("Cell {code} would have no ground.", field="geometry", code=cells.code[i])
+        shapes.append(outline([rest, *gains.get(i, ())]))
+        codes.append(cells.code[i])
+    takes = tuple(one for one in codes if one in cells.code)
+    before = outline(cells.geom[[_at(now, one) for one in takes]])
+    laid = relay(before, shapes, codes=codes)
+    for fault in laid.faults:
+        raise fault.error()
+    at = [_at(now, one) for one in takes]
+    known = [n for n in (cells.households[i] for i in at) if n is not None]
+    households, estimated = shared(sum(known) if len(known) == len(at) else None, list(laid.geom), homes)
+    kinds = [cells.kind[_at(now, one)] if one in cells.code else kind or "mixed" for one in codes]
+    made = CellSet(codes, [cells.community[at[0]]] * len(codes), kinds, laid.geom, households)
+    return Move("redraw" if there else "new", takes, made, estimated)
+
+
+def _neighbour(cells: CellSet, piece: Any, *, besides: str) -> int:
+    """Return the cell that shares most edge with a piece of ground."""
+    lengths = [
+        0.0 if code == besides else float(shapely.length(shapely.intersection(shape, piece, grid_size=FINE)))
+        for code, shape in zip(cells.code, cells.geom, strict=True)
+    ]
+    best = int(np.argmax(lengths)) if lengths else 0
+    if not lengths or lengths[best] <= 0:
+        raise Invalid("Nobody beside this ground can take it.", field="geometry")
+    return best
+
+
+def _polygons(shape: Any) -> Any:
+    """Return the polygons of a shape that are more than a sliver, together; None where there are none."""
+    parts = [part for part in shapely.get_parts(shape) if shapely.get_dimensions(part) == 2]
+    kept = [part for part, m2 in zip(parts, square_metres(parts), strict=True) if m2 >= LEAST_M2]
+    return shapely.MultiPolygon(kept) if kept else None
+
+
+def split_roads(now: Today, code: str, site: Site, count: int, *, used: Collection[str]) -> Move:
+    """Return a cell split into about `count` parts along roads, water and walls, as the program would draw it.
+
+    site: of the cell's community. Raises Invalid where its lines do not divide the cell so.
+    """
+    at = _at(now, code)
+    if not 2 <= count <= MOST_PARTS:
+        raise Invalid("A cell is split into 2 to {most} parts.", field="count", most=MOST_PARTS)
+    own = replace(site, shape=now.cells.geom[at])
+    share = max(float(own.loads(Weights()).sum()) / count, 2.0)
+    own = replace(own, limits=Limits(int(share * 2 / 3), max(round(share * 4 / 3), 2 * int(share * 2 / 3), 1)))
+    parts = list(propose(own).cells.geom)
+    if len(parts) < 2:
+        raise Invalid("No road, water or wall divides this cell into such parts.", field="count")
+    parts.sort(key=lambda part: -float(shapely.area(part)))
+    return _parts(now, at, parts, used=used, homes=Homes(site.points, site.households))
 
 
 def new(community: str, shape: Any, *, kind: str, households: int | None, used: Collection[str]) -> Move:

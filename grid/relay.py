@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.datums import Plane
 from core.errors import Invalid
+from grid.words import N_
 
 #: Degrees between the points that an edited boundary may use: a tenth of a millimetre. The grid of derived boundaries
 #: is a multiple, so that untouched vertices stay; an edge of a kilometre moves by less than 0.1 m² where a new vertex
@@ -101,13 +102,13 @@ def _fault(claims: list[int], names: Sequence[str], face: Any, area: float, *, i
     size = {"m2": round(area)}
     if inside and len(claims) > 1:
         told = {"one": names[claims[0]], "other": names[claims[1]]} | size
-        return [Fault("Cells {one} and {other} overlap by {m2} m².", told, tuple(claims), face)]
+        return [Fault(N_("Cells {one} and {other} overlap by {m2} m²."), told, tuple(claims), face)]
     if not inside and claims:
         told = {"code": names[claims[0]]} | size
-        message = "Cell {code} reaches {m2} m² beyond the ground that this change takes."
+        message = N_("Cell {code} reaches {m2} m² beyond the ground that this change takes.")
         return [Fault(message, told, tuple(claims), face)]
     if inside and not claims and not bare:
-        return [Fault("{m2} m² would belong to no cell.", size, (), face)]
+        return [Fault(N_("{m2} m² would belong to no cell."), size, (), face)]
     return []
 
 
@@ -136,10 +137,10 @@ def _pieces(geom: NDArray[Any], drafts: NDArray[Any], names: Sequence[str]) -> l
     faults = []
     for i, (shape, draft) in enumerate(zip(geom, drafts, strict=True)):
         if shape is None:
-            faults.append(Fault("Cell {code} would have no ground.", {"code": names[i]}, (i,)))
+            faults.append(Fault(N_("Cell {code} would have no ground."), {"code": names[i]}, (i,)))
         elif (pieces := shapely.get_num_geometries(shape)) > shapely.get_num_geometries(draft):
             told = {"code": names[i], "n": int(pieces)}
-            faults.append(Fault("Cell {code} would be in {n} pieces.", told, (i,), shape))
+            faults.append(Fault(N_("Cell {code} would be in {n} pieces."), told, (i,), shape))
     return faults
 
 

@@ -146,16 +146,28 @@ class Today:
         return {code: str(one) for code, one in zip(self.cells.code, self.ids, strict=True)}
 
 
+_CELLS: Final = (
+    "SELECT v.code, v.id, v.community_code, v.kind, v.households, v.estimated, ST_AsBinary(v.geom) AS geom"
+    " FROM cell_version AS v WHERE v.district_code = :d"
+)
+
+
 def today(session: Session, *, communities: Sequence[str] = (), codes: Sequence[str] = ()) -> Today:
     """Return today's cells of communities, or of codes, ordered by code; codes that are no cell today are left out."""
-    sql = text(
-        "SELECT v.code, v.id, v.community_code, v.kind, v.households, v.estimated, ST_AsBinary(v.geom) AS geom"
-        " FROM cell_version AS v WHERE v.district_code = :d AND v.ended_by IS NULL"
-        " AND (v.community_code = ANY (CAST(:communities AS text[])) OR v.code = ANY (CAST(:codes AS text[])))"
-        " ORDER BY v.code"
+    where = (
+        " AND v.ended_by IS NULL AND (v.community_code = ANY (CAST(:communities AS text[]))"
+        " OR v.code = ANY (CAST(:codes AS text[]))) ORDER BY v.code"
     )
-    values = {"d": actor_of(session).district, "communities": list(communities), "codes": list(codes)}
-    rows = session.execute(sql, values).all()
+    return _cells(session, where, communities=list(communities), codes=list(codes))
+
+
+def by_id(session: Session, ids: Sequence[uuid.UUID]) -> Today:
+    """Return cells as they were, by version, ordered by code."""
+    return _cells(session, " AND v.id = ANY (CAST(:ids AS uuid[])) ORDER BY v.code", ids=list(ids))
+
+
+def _cells(session: Session, where: str, **values: Any) -> Today:
+    rows = session.execute(text(_CELLS + where), {"d": actor_of(session).district} | values).all()
     cells = CellSet(
         code=[row.code for row in rows],
         community=[row.community_code for row in rows],
