@@ -179,8 +179,14 @@ def homes(ground: Fiction) -> list[Home]:
     """Return every room of the fictional district's estates."""
     places, doors = ground.places, ground.doors
     found = []
+    taken: set[int] = set()
     for at in range(len(places.name)):
         door = int(places.door[at])
+        if door in taken:
+            continue
+        if places.buildings[at]:
+            # Two estates behind one door could not be told apart by it.
+            taken.add(door)
         road, number = ground.roads[int(doors.road[door])], int(doors.number[door])
         lng, lat = places.lng_lat[at].tolist()
         for building in range(1, int(places.buildings[at]) + 1):

@@ -32,8 +32,8 @@ _PLACED: Final = (
 class Homes:
     """The buildings, rooms and households of a district."""
 
-    #: (estate or door, building) → columns of the building.
-    buildings: dict[tuple[str, str], Mapping[str, Any]]
+    #: (estate or door, building) → columns of the building; None where two buildings are called so.
+    buildings: dict[tuple[str, str], Mapping[str, Any] | None]
     #: (building id, entrance, number) → room id.
     rooms: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     #: Room id → what it is: its building, entrance and number.
@@ -47,10 +47,15 @@ class Homes:
 
     def building(self, there: Parts) -> Mapping[str, Any] | None:
         """Return the building of an address taken apart; None for one that no register has."""
-        for key in (there.place, there.door):
-            if key and (found := self.buildings.get((key, there.building))):
-                return found
-        return None
+        # A door alone may have several estates behind it, so it counts only where no estate is named.
+        return self.buildings.get((there.place or there.door, there.building))
+
+    def keep(self, there: Parts, building: Mapping[str, Any]) -> None:
+        """Remember a building under its estate and under its door; under neither where another one has it."""
+        for key in {there.place, there.door} - {""}:
+            name = (key, there.building)
+            known = self.buildings.get(name, building)
+            self.buildings[name] = building if known is not None and known["id"] == building["id"] else None
 
     def room(self, address: str) -> uuid.UUID | None:
         """Return the room of an address, a new one in a known building; None for an unknown building or no room."""
@@ -91,8 +96,8 @@ class Homes:
 def load(session: Session) -> Homes:
     """Read the standing buildings, their rooms and the households that live in them. Reads only."""
     d = actor_of(session).district
-    buildings: dict[tuple[str, str], Mapping[str, Any]] = {}
     by_id: dict[uuid.UUID, Mapping[str, Any]] = {}
+    found = Homes({}, {}, {}, {}, {})
     for row in rows(
         session,
         f"SELECT b.id, b.name, b.estate, b.address, {_PLACED.format('b')} FROM building b"  # noqa: S608  own columns
@@ -101,10 +106,8 @@ def load(session: Session) -> Homes:
     ):
         by_id[row["id"]] = row
         number = parts(row["name"]).building or row["name"]
-        for key in (parts(row["estate"]).place, parts(row["address"]).door):
-            if key:
-                buildings.setdefault((key, number), row)
-    found = Homes(buildings, {}, {}, {}, {})
+        there = Parts(parts(row["address"]).door, parts(row["estate"]).place, number, "", "")
+        found.keep(there, row)
     for row in rows(
         session,
         "SELECT id, building_id, entrance, number FROM room WHERE district_code = :d AND state = 'there'",

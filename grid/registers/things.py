@@ -143,9 +143,7 @@ class _Reader:
         made: dict[str, Any] = {"id": new_id(), "name": name, "estate": "", "address": ""} | wanted
         made |= dict.fromkeys(PLACE)
         self.new[there.place or there.door, number] = plain | {"made": made}
-        for key in (there.place, there.door):
-            if key:
-                self.ground.buildings[key, number] = made
+        self.ground.keep(there._replace(building=number), made)
         self.places.append((made, point))
         return made
 
