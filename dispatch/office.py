@@ -30,14 +30,14 @@ TROUBLES: Final[Mapping[str, str]] = {
     "overdue": N_("Overdue matters"),
     "gaps": N_("Duties without an owner"),
     "unpatrolled": N_("Not patrolled in 7 days"),
-    "size": N_("Households outside 200–500"),
+    "size": N_("Households out of bounds"),
 }
 #: What the map is coloured by → the words.
 MEASURES: Final[Mapping[str, str]] = {
     "open": N_("Open matters"),
     "overdue": N_("Overdue matters"),
     "covered": N_("Streets patrolled in 7 days"),
-    "households": N_("Households"),
+    "households": N_("Household count"),
     "gaps": N_("Duties without an owner"),
 }
 

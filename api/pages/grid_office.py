@@ -21,11 +21,11 @@ from starlette.responses import Response
 from api import wiring
 from api.deps import Now, Read, Write, require
 from api.errors import sentence, status_of
-from api.i18n import N_, say
+from api.i18n import LANGUAGE, N_, say
 from api.pages import go, page
 from api.pages.entered import Entered, Form
 from api.pages.listing import harmless
-from api.wording import CELL_KINDS, CHINA, exact, named
+from api.wording import CELL_KINDS, CHINA, date_words, exact, named
 from core.actor import Actor, Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from dispatch import office, views
@@ -157,6 +157,8 @@ def overview(request: Request, session: Read, actor: Office, at: Now) -> Respons
         standing=duty_lists.standing(session, asked.area, at=at),
         may_keep=may_keep(session),
         cell_name=_cell_name,
+        day=_day_words,
+        last_day=_last_day,
         done=request.query_params.get("done", ""),
         at=at,
     )
@@ -167,6 +169,15 @@ def _cell_name(code: str) -> str:
     book = wiring.rulebook()
     node = book.areas.get(code[:12])
     return f"{node.name} {code[12:]}" if node is not None else code
+
+
+def _day_words(moment: datetime) -> str:
+    return date_words(moment, LANGUAGE.get())
+
+
+def _last_day(until: datetime) -> str:
+    """Return the last day of a span whose end is exclusive, as people say it."""
+    return _day_words(until - timedelta(seconds=1))
 
 
 @router.get("/grid/office.json")
@@ -200,7 +211,15 @@ def export(request: Request, session: Read, actor: Office, at: Now) -> Response:
     asked = _asked(request, duties.reach(session, write=False))
     found = _ordered(office.cells(session, asked.area, at=at, limits=_limits()), asked)
     head = (
-        *(N_("Cell"), N_("Community"), N_("Kind"), N_("Households"), N_("Open"), N_("Overdue"), N_("Taken in 30 days")),
+        *(
+            N_("Cell"),
+            N_("Community"),
+            N_("Kind of cell"),
+            N_("Household count"),
+            N_("Open"),
+            N_("Overdue"),
+            N_("Taken in 30 days"),
+        ),
         *(N_("Done of these"), N_("Patrolled, %"), N_("Last patrol"), N_("Who answers"), N_("Duties without an owner")),
     )
     lines = [
@@ -404,6 +423,7 @@ def _one(
         matters=matters,
         case_page=_CASE_PAGES.get(actor.role, "/cases/"),
         limits=_limits(),
+        last_day=_last_day,
         name=_cell_name(code),
         done=request.query_params.get("done", ""),
         today=at.astimezone(CHINA).date(),
