@@ -34,7 +34,7 @@ _KINDS: Final = (
 _ALONE: Final = """
 SELECT t.id FROM resident t
 WHERE t.district_code = :d AND t.cell_code = :cell AND t.state = 'living'
-  AND (t.care @> ARRAY['living_alone'] OR t.birth_date <= :old AND t.household_id IS NOT NULL AND NOT EXISTS (
+  AND ('living_alone' = ANY (t.care) OR t.birth_date <= :old AND t.household_id IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM resident o WHERE o.district_code = :d AND o.household_id = t.household_id AND o.state = 'living'
       AND o.id <> t.id))
 ORDER BY t.birth_date NULLS LAST, t.id
