@@ -94,4 +94,4 @@ class ImportFinding(Base):
     params: Mapped[dict[str, Any]] = mapped_column(JSONB)
     geom: Mapped[WKBElement | None] = mapped_column(geometry("GEOMETRY"))
     #: A proposal (`grid.mending`), geometry as hex; None where only a person can mend it.
-    fix: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    fix: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
