@@ -54,6 +54,7 @@ PAGES = (
     "api.pages.cell_card",
     # Before the registers themselves: neither `rules` nor `import` is one.
     "api.pages.registers_rules",
+    "api.pages.registers_import",
     "api.pages.registers",
     "api.pages.hot",
     "api.pages.map",
@@ -79,6 +80,7 @@ ROUTES = (
     "api.routes.training",
     "api.routes.field",
     "api.routes.field_files",
+    "api.routes.patrols",
     "api.routes.grid_proposals",
     "api.routes.telephone",
     "api.routes.open311",

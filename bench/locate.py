@@ -84,7 +84,7 @@ SINGLE = text("SELECT min(code) FROM bench_cell WHERE ST_Covers(geom, ST_SetSRID
 
 
 def run(quick: bool) -> list[Row]:  # noqa: FBT001  the signature of every bench
-    many = 40_000 if quick else 200_000
+    many = 40_000 if quick else 1_000_000
     codes, cells = tessellation(3_000)
     points = np.random.default_rng(2).uniform((WEST, SOUTH), (EAST, NORTH), (many, 2))
     locator = Locator(codes, cells)

@@ -573,3 +573,44 @@ def test_a_quiz_is_handed_in_once(signed_in: SignedIn) -> None:
     assert (done["status"], again["status"]) == ("done", "repeated")
     assert done["more"] == again["more"]
     assert done["more"]["asked"] == len(paper["questions"])
+
+
+def test_supervision_looks_at_a_track_with_a_reason_that_the_worker_reads(
+    signed_in: SignedIn, district: tiny.Tiny
+) -> None:
+    worker, chief = signed_in("gridwest"), signed_in("supervisor")
+    run, begun = str(new_id()), now() - timedelta(minutes=10)
+    lng, lat = district.in_west
+    points = [[lng + i * 0.00005, lat, 8, (begun + timedelta(seconds=5 * i)).isoformat(), 1] for i in range(30)]
+    send(
+        worker,
+        action("patrol", fields={"run": run, "part": "start"}) | {"happened_at": begun.isoformat()},
+        action("patrol", fields={"run": run, "part": "points", "points": points}),
+    )
+    said = [one for one in chief.get("/api/v1/patrols/remarks").json() if one["run"] == run]
+    assert len(said) == 1
+    assert "模拟位置" in said[0]["text"]
+    assert chief.post(f"/api/v1/patrols/{run}/track", json={"reason": "x"}).status_code == 422
+    seen = chief.post(f"/api/v1/patrols/{run}/track", json={"reason": "核对里程申诉"})
+    assert seen.status_code == 200
+    assert seen.json()["pieces"]
+    [line] = [one for one in worker.get(f"{API}/tracks").json()["looks"] if one["run"] == run]
+    assert line["reason"] == "核对里程申诉"
+    for login in ("operator", "official", "gridwest", "streets", "admin"):
+        other = signed_in(login)
+        assert other.post(f"/api/v1/patrols/{run}/track", json={"reason": "想看一看"}).status_code == 403
+        assert other.get("/api/v1/patrols/remarks").status_code == 403
+
+
+def test_visits_are_planned_in_the_own_town_all_or_none(signed_in: SignedIn) -> None:
+    worker, chief = signed_in("gridwest"), signed_in("supervisor")
+    west = {"cell": f"{tiny.WEST}001002", "kind": "safety", "due_on": now().date().isoformat(), "place": "青石街2号"}
+    assert len(chief.post("/api/v1/visits", json={"visits": [west]}).json()["ids"]) == 1
+    before = len(bundle(worker)["visits"])
+    east = west | {"cell": f"{tiny.EAST}001001"}
+    refused = worker.post("/api/v1/visits", json={"visits": [west, east]})
+    assert refused.status_code == 422
+    odd = worker.post("/api/v1/visits", json={"visits": [west, west | {"kind": "dance"}]})
+    assert (odd.status_code, odd.json()["field"]) == (422, "visits.2.kind")
+    assert len(bundle(worker)["visits"]) == before
+    assert signed_in("operator").post("/api/v1/visits", json={"visits": [west]}).status_code == 403
