@@ -146,19 +146,15 @@ def _show(drawn: Sequence[_Drawn], took: float) -> None:
 def _table(rows: dict[str, Sequence["Figures"]], title: str) -> None:
     from rich.table import Table
 
-    table = Table(title=title)
-    heads = (
-        "cells",
-        "households",
-        "inside limits",
-        "variation",
-        "compactness",
-        "on real lines",
-        "cut estates",
-        "mixed",
+    table = Table(
+        title=title,
+        caption="homes: households; within: residential cells inside the limits; cv: variation of the loads; PP: "
+        "compactness (Polsby-Popper); lines: inner boundaries along roads, water, walls; cut: estates in several; "
+        "whole: cells that hang together",
     )
-    for head in ("", *heads, "contiguous"):
-        table.add_column(head, justify="right" if head else "left")
+    heads = ("cells", "homes", "within", "cv", "PP", "lines", "cut", "mixed", "whole")
+    for head in ("", *heads):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for name, found in rows.items():
         cells = [cell for one in found for cell in one.cells]
         if not cells:
@@ -172,11 +168,11 @@ def _table(rows: dict[str, Sequence["Figures"]], title: str) -> None:
             name,
             f"{len(cells):,}",
             f"{sum(cell.households for cell in cells):,}",
-            f"{sum(judged) / len(judged):.0%} of {len(judged):,}" if judged else "-",
+            f"{sum(judged) / len(judged):.0%} ({len(judged):,})" if judged else "-",
             f"{spread / mean:.2f}" if mean else "-",
             f"{sum(cell.compactness for cell in cells) / len(cells):.2f}",
             f"{on_lines:.0%}" if weighted else "-",
-            f"{sum(one.cut_estates for one in found):,} of {sum(one.estates for one in found):,}",
+            f"{sum(one.cut_estates for one in found):,}/{sum(one.estates for one in found):,}",
             f"{sum(cell.kind == 'mixed' for cell in cells) / len(cells):.0%}",
             f"{sum(cell.parts == 1 for cell in cells) / len(cells):.0%}",
         )

@@ -130,11 +130,17 @@ def _peopled(session: Session, bare: Site) -> Site:
     ).all()
     if counted:
         homes = np.array([(row.lng, row.lat) for row in counted], dtype=np.float64)
-        group = _numbered([row.estate or "" for row in counted])
+        group, named = _numbered([row.estate or "" for row in counted])
+        bare = replace(bare, group_name=named)
         weight = np.array([row.homes for row in counted], dtype=np.float64)
         return _site(bare, (at, use), homes, weight, group=group, basis="counted")
     spots, share, names = _doors(session, values, places, at)
-    group = estate_groups(names, spots)
+    group, named = estate_groups(names, spots)
+    # One estate has many places in the register: gates, blocks, offices. It is counted once.
+    again = np.ones(len(group), dtype=bool)
+    again[np.unique(group, return_index=True)[1]] = False
+    share[again & (group >= 0)] = GUESS["home"]
+    bare = replace(bare, group_name=named)
     cells = cells_of(session, bare.community)
     if cells.households and all(known is not None for known in cells.households):
         homes, weight, group = _shared(cells, spots, share, group)
@@ -179,7 +185,7 @@ def _doors(
     names = [row.name if (row.type_path or row.type).startswith(_ESTATE) else "" for row in places]
     return (
         np.concatenate((at, doors)),
-        np.concatenate((share, np.full(len(doors), GUESS["other"]))),
+        np.concatenate((np.array(share, dtype=np.float64), np.full(len(doors), GUESS["other"]))),
         names + [""] * len(doors),
     )
 
@@ -261,31 +267,34 @@ def _usual(session: Session) -> NDArray[np.float64] | None:
     return total / total.sum() if total.any() else None
 
 
-def _numbered(names: Sequence[str]) -> NDArray[np.intp]:
+def _numbered(names: Sequence[str]) -> tuple[NDArray[np.intp], list[str]]:
     known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) if name else -1 for name in names], dtype=np.intp)
+    numbers = [known.setdefault(name, len(known)) if name else -1 for name in names]
+    return np.array(numbers, dtype=np.intp), list(known)
 
 
-def estate_groups(names: Sequence[str], at: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return which points belong to one estate by their names, -1 for none: 花园, 花园(西门) and 花园3栋 are one.
+def estate_groups(names: Sequence[str], at: NDArray[np.float64]) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the estate that each point belongs to by its name, -1 for none, and what the estates are called.
+
+    花园, 花园(西门) and 花园3栋 are one.
 
     names: empty for points that are of no estate; at: `(n, 2)` lon lat. Places of one name far apart are two estates.
     """
     stems = [stem if len(stem := _PART_OF.sub("", name)) >= 2 else "" for name in names]
     group = np.full(len(names), -1, dtype=np.intp)
-    number = 0
+    found: list[str] = []
     by_stem: dict[str, list[int]] = {}
     for i, stem in enumerate(stems):
         if stem:
             by_stem.setdefault(stem, []).append(i)
-    for mine in by_stem.values():
+    for stem, mine in by_stem.items():
         left = mine
         while len(left) > 1:
             first = at[left[0]]
             # Some hundred metres: a degree of longitude is shorter, which only makes the group narrower.
             near = [i for i in left if float(np.hypot(*((at[i] - first) * 111_000))) <= _GROUP_M]
             if len(near) > 1:
-                group[near] = number
-                number += 1
+                group[near] = len(found)
+                found.append(stem)
             left = [i for i in left if i not in set(near)]
-    return group
+    return group, found

@@ -19,6 +19,8 @@ from grid.drawing.site import Site, Weights
 #: Narrower or smaller ground is no piece of its own: strips between carriageways, corners of junctions.
 _NARROW_M: Final = 16.0
 _SMALL_M2: Final = 600.0
+#: An estate without a polygon reaches this far beyond its points.
+_AROUND_M: Final = 10.0
 #: A boundary this near to a real line runs along it.
 TOLERANCE_M: Final = 10.0
 #: Pieces of a boundary are judged by their middle; longer ones are divided first.
@@ -68,7 +70,7 @@ class Atoms:
     def merged(self, label: NDArray[np.intp]) -> NDArray[Any]:
         """Return the polygon of each label `0…k-1` over the atoms, EPSG:4490."""
         of_face = label[self.atom]
-        return np.array(
+        found = np.array(
             [
                 shapely.MultiPolygon(
                     shapely.get_parts(shapely.coverage_union_all(self.faces.shape[of_face == k])).tolist()
@@ -77,6 +79,7 @@ class Atoms:
             ],
             dtype=object,
         )
+        return np.asarray(shapely.normalize(found), dtype=object)
 
 
 def atoms_of(site: Site, weights: Weights, lines: Linework | None = None, *, grain: int = 0) -> Atoms:
@@ -105,13 +108,15 @@ def _cuts(site: Site, weights: Weights, made: Atoms, grain: int) -> list[shapely
     home = made.atom[_face_of(site, made.faces)] if len(site.points) else np.zeros(0, dtype=np.intp)
     held = _estate_of_atoms(site, made)
     loads, at = site.loads(weights), _gathered(site)
+    whole = _group_grounds(site) if weights.estates > 0 else None
     found: list[shapely.Geometry] = []
     for i in np.flatnonzero(parts).tolist():
-        if held[i] and weights.estates > 0 and not weights.cut_large_estates:
+        may = weights.estates == 0 or (weights.cut_large_estates and made.load[i] > site.limits.most)
+        if held[i] and not may:
             continue
         ground = shapely.transform(shapely.coverage_union_all(made.faces.shape[made.atom == i]), plane.to_metres)
         mine = home == i
-        found += straight_cuts(ground, plane.to_metres(at[mine]), loads[mine], parts[i])
+        found += straight_cuts(ground, plane.to_metres(at[mine]), loads[mine], parts[i], whole=whole)
     return found
 
 
@@ -122,6 +127,23 @@ def _gathered(site: Site) -> NDArray[np.float64]:
         mine = site.group == group
         at[mine] = at[mine].mean(axis=0)
     return at
+
+
+def estate_homes(site: Site) -> NDArray[np.float64]:
+    """Return the households in each estate that has a polygon."""
+    estate = first_hit(site.estates, shapely.points(site.points)) if len(site.points) else np.zeros(0, dtype=np.intp)
+    inside = estate >= 0
+    return sums(estate[inside], site.households[inside], len(site.estates))
+
+
+def _group_grounds(site: Site) -> NDArray[Any]:
+    """Return the ground that the points of each group span, in metres; no cut should cross it."""
+    flat = site.plane.to_metres(site.points)
+    grounds = [
+        shapely.buffer(shapely.convex_hull(shapely.multipoints(flat[site.group == group])), _AROUND_M)
+        for group in np.unique(site.group[site.group >= 0]).tolist()
+    ]
+    return np.array(grounds, dtype=object)
 
 
 def _estate_of_atoms(site: Site, made: Atoms) -> NDArray[np.bool_]:
@@ -140,8 +162,11 @@ def _faces(site: Site, lines: Linework, cuts: list[shapely.Geometry]) -> Faces:
     degrees = shapely.transform(drawn, plane.to_degrees)
     noded = shapely.union_all(np.concatenate(([border], np.atleast_1d(degrees))), grid_size=GRID)
     faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(noded)))
-    inside = shapely.intersects(site.shape, shapely.point_on_surface(faces))
-    faces = faces[inside]
+    spots = shapely.point_on_surface(faces)
+    inside = shapely.intersects(site.shape, spots)
+    # GEOS gives faces in the order of its memory: the same input shall draw the same cells in every process.
+    at = shapely.get_coordinates(spots[inside])
+    faces = shapely.normalize(faces[inside][np.lexsort((at[:, 1], at[:, 0]))])
     flat = shapely.transform(faces, plane.to_metres)
     one, other, start, end = shared_pieces(faces)
     ends = [plane.to_metres(at) for at in (start, end)]
@@ -242,8 +267,10 @@ def _estates_joined(site: Site, weights: Weights, faces: Faces, sets: _Union) ->
     if not len(site.estates):
         return np.full(len(faces.shape), -1, dtype=np.intp)
     estate = first_hit(site.estates, shapely.point_on_surface(faces.shape))
-    if weights.estates > 0 and not weights.cut_large_estates:
-        same = (faces.other >= 0) & (estate[faces.one] >= 0) & (estate[faces.one] == estate[faces.other])
+    if weights.estates > 0:
+        homes = estate_homes(site)
+        kept = np.append(homes <= (site.limits.most if weights.cut_large_estates else np.inf), False)
+        same = (faces.other >= 0) & kept[estate[faces.one]] & (estate[faces.one] == estate[faces.other])
         for i, j in zip(faces.one[same].tolist(), faces.other[same].tolist(), strict=True):
             sets.join(i, j)
     return estate
@@ -291,7 +318,7 @@ def _groups_joined(site: Site, faces: Faces, sets: _Union, face: NDArray[np.intp
         for i in mine:
             for j in mine:
                 one, other = sets.find(i), sets.find(j)
-                if i < j and one != other and (i, j) in beside and weight[one] + weight[other] <= site.limits.target:
+                if i < j and one != other and (i, j) in beside and weight[one] + weight[other] <= site.limits.most:
                     sets.join(i, j)
                     weight[sets.find(i)] = weight[one] + weight[other]
 

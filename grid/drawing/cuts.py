@@ -15,32 +15,39 @@ _ANGLES: Final = 24
 _SLACK: Final = (0.0, -0.04, 0.04, -0.08, 0.08)
 #: A cut that misses its share by this much of a part's load is as bad as one that is twice as long as it need be.
 _MISS: Final = 6.0
+#: A cut through an estate is as bad as one that is so many times longer.
+_CROSSED: Final = 3.0
 #: Metres that a cut is drawn beyond the ground's edge, so that both surely meet.
 _OVER_M: Final = 0.05
 _LEAST_M2: Final = 1.0
 
 
 def straight_cuts(
-    ground: shapely.Geometry, points: NDArray[np.float64], load: NDArray[np.float64], parts: int
+    ground: shapely.Geometry,
+    points: NDArray[np.float64],
+    load: NDArray[np.float64],
+    parts: int,
+    *,
+    whole: NDArray[Any] | None = None,
 ) -> list[shapely.Geometry]:
     """Return lines that cut a polygon into about `parts` parts of equal load; fewer where points are too heavy.
 
     points: `(p, 2)` inside, what lies on one point stays together; load: `(p,)`. Where nothing has a load, area is
-    shared out instead.
+    shared out instead. whole: ground that lines should not cross, such as that of an estate.
     """
     if parts < 2:
         return []
     if load.sum() <= 0:
         points = lattice(ground)
         load = np.ones(len(points))
-    best = _best_cut(ground, points, load, parts)
+    best = _best_cut(ground, points, load, parts, whole)
     if best is None:
         return []
     chord, sides, below, first = best
     return [
         chord,
-        *straight_cuts(sides[0], points[below], load[below], first),
-        *straight_cuts(sides[1], points[~below], load[~below], parts - first),
+        *straight_cuts(sides[0], points[below], load[below], first, whole=whole),
+        *straight_cuts(sides[1], points[~below], load[~below], parts - first, whole=whole),
     ]
 
 
@@ -55,7 +62,11 @@ def lattice(ground: shapely.Geometry, count: int = 400) -> NDArray[np.float64]:
 
 
 def _best_cut(
-    ground: shapely.Geometry, points: NDArray[np.float64], load: NDArray[np.float64], parts: int
+    ground: shapely.Geometry,
+    points: NDArray[np.float64],
+    load: NDArray[np.float64],
+    parts: int,
+    whole: NDArray[Any] | None,
 ) -> tuple[shapely.Geometry, tuple[shapely.Geometry, shapely.Geometry], NDArray[np.bool_], int] | None:
     """Return the best straight cut: the line inside, both sides, which points lie on the first, and its parts."""
     firsts = {parts // 2, parts - parts // 2} if parts > 3 else {1, parts - 1}
@@ -89,6 +100,9 @@ def _best_cut(
     score = np.array([one[0] for one in tried]) * _MISS + shapely.length(chords) / side
     # More pieces than one side each would leave crumbs: they count like a longer cut.
     score += 0.7 * np.maximum(shapely.get_num_geometries(chords) - 1, 0)
+    if whole is not None and len(whole):
+        crossed = shapely.STRtree(whole).query(chords, predicate="crosses")[0]
+        score += _CROSSED * np.bincount(crossed, minlength=len(chords))
     for i in np.argsort(score, kind="stable")[:8].tolist():
         _, angle, where, first = tried[i]
         halves = _halves(ground, angle, where, reach)

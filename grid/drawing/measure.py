@@ -17,7 +17,7 @@ from core.errors import Invalid
 from grid import derive
 from grid.cellset import CellSet
 from grid.derive import first_hit
-from grid.drawing.atoms import TOLERANCE_M
+from grid.drawing.atoms import TOLERANCE_M, estate_homes, sums
 from grid.drawing.linework import Linework, linework, pieces
 from grid.drawing.site import Limits, Site, Weights
 
@@ -167,7 +167,7 @@ def figures(
     judged = [cell.within for cell in one if cell.within is not None]
     uncovered, shared = _cover(site, flat)
     costs = float(cell_costs(told, perimeter, limits, weights).sum()) + float(line_cost(poor, site, weights))
-    costs += weights.estates * _ESTATE * cut + _PART * float((parts - 1).sum())
+    costs += _estates_cost(site, weights, cut, estates) + _PART * float((parts - 1).sum())
     return Figures(
         cells=one,
         households=int(homes.sum()),
@@ -176,8 +176,8 @@ def figures(
         variation=float(told[:, 0].std() / told[:, 0].mean()) if told[:, 0].any() else 0.0,
         compactness=float(np.mean([cell.compactness for cell in one])),
         on_lines=real / inner if inner > 0 else None,
-        cut_estates=cut,
-        estates=estates,
+        cut_estates=int(cut.sum()),
+        estates=len(cut),
         mixed=sum(cell.kind == "mixed" for cell in one) / len(one),
         contiguous=float((parts == 1).mean()),
         uncovered_m2=uncovered,
@@ -237,19 +237,32 @@ def _boundaries(site: Site, flat: NDArray[Any], lines: Linework, plane: Plane) -
     return float(length.sum()), float((length * (1 - best)).sum()), float(length[best > 0].sum())
 
 
-def _cut_estates(site: Site, flat: NDArray[Any], lines: Linework, home: NDArray[np.intp]) -> tuple[int, int]:
-    """Return how many estates lie in several cells, and how many there are."""
-    estates = lines.estates[~shapely.is_empty(lines.estates)] if len(lines.estates) else lines.estates
-    cut = 0
+def _cut_estates(
+    site: Site, flat: NDArray[Any], lines: Linework, home: NDArray[np.intp]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return of each estate, with and without a polygon, whether it lies in several cells, and its households."""
+    there = np.flatnonzero(~shapely.is_empty(lines.estates)) if len(lines.estates) else np.zeros(0, dtype=np.intp)
+    estates = lines.estates[there]
+    holds = np.zeros(len(estates), dtype=np.intp)
     if len(estates):
-        cell, estate = shapely.STRtree(estates).query(flat, predicate="intersects")[[0, 1]]
+        cell, estate = shapely.STRtree(estates).query(flat, predicate="intersects")
         share = shapely.area(shapely.intersection(flat[cell], estates[estate])) / shapely.area(estates[estate])
         holds = np.bincount(estate[share > _CUT_SHARE], minlength=len(estates))
-        cut += int((holds > 1).sum())
     grouped = (site.group >= 0) & (home >= 0)
     pairs = np.unique(np.column_stack((site.group[grouped], home[grouped])), axis=0)
     groups, cells = np.unique(pairs[:, 0], return_counts=True)
-    return cut + int((cells > 1).sum()), len(estates) + len(groups)
+    size = sums(site.group[grouped], site.households[grouped], int(groups.max(initial=-1)) + 1)
+    return np.concatenate((holds > 1, cells > 1)), np.concatenate((estate_homes(site)[there], size[groups]))
+
+
+def _estates_cost(site: Site, weights: Weights, cut: NDArray[np.bool_], homes: NDArray[np.float64]) -> float:
+    """Return what cut estates cost: more than to leave even the largest of them whole."""
+    limits = site.limits
+    alone = np.maximum(homes / limits.target - 1, 0) ** 2 + _MISSED * np.maximum(homes - limits.most, 0) / limits.target
+    cost = weights.estates * _ESTATE + weights.balance * 2 * alone
+    # Where the planner lets large estates be cut, that costs nothing.
+    free = (homes > limits.most) if weights.cut_large_estates else np.zeros(len(cut), dtype=bool)
+    return float(cost[cut & ~free].sum()) if weights.estates > 0 else 0.0
 
 
 def _cover(site: Site, flat: NDArray[Any]) -> tuple[float, float]:

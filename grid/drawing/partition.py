@@ -28,7 +28,9 @@ _ROUNDS: Final = 12
 _IDLE: Final = 60
 #: Atoms of two cells above which fewer trees are drawn: the work grows with the square.
 _MANY: Final = 160
-_GAIN: Final = 1e-9
+_GAIN: Final = 1e-7
+#: Costs are compared to so many digits.
+_DIGITS: Final = 8
 
 
 @dataclass(slots=True)
@@ -269,8 +271,13 @@ def _first_cut(ground: _Ground, region: _Region, cells: int) -> NDArray[np.bool_
     # Even halves first: a cell bitten off the edge leaves a ring that nothing divides well.
     uneven = np.abs(first / cells - 0.5)
     cost = 4 * missed / target * ground.weights.balance - round_ * ground.weights.compactness + line + uneven
-    found: NDArray[np.bool_] = side[int(np.argmin(cost))] > 0
+    found: NDArray[np.bool_] = side[_least(cost)] > 0
     return found
+
+
+def _least(cost: NDArray[np.float64]) -> int:
+    """Return the first of the cheapest; sums that differ by their order alone are equal on every machine."""
+    return int(np.argmin(np.round(cost, _DIGITS)))
 
 
 def _best(ground: _Ground, region: _Region, trees: int) -> tuple[float, NDArray[np.bool_] | None]:
@@ -281,7 +288,7 @@ def _best(ground: _Ground, region: _Region, trees: int) -> tuple[float, NDArray[
     side, low, high, low_rim, high_rim, line = _cuts(ground, region, trees)
     cost = cell_costs(low, low_rim, ground.limits, ground.weights) + line
     cost = cost + cell_costs(high, high_rim, ground.limits, ground.weights)
-    at = int(np.argmin(cost))
+    at = _least(cost)
     return (float(cost[at]), side[at] > 0) if cost[at] < whole - _GAIN else (whole, None)
 
 
@@ -403,7 +410,7 @@ def _best_flip(
         told[target] + at, rim_met, limits, weights
     )
     gain += (bare[atom, cell] - bare[atom, target]) * ground.per_m - costs[cell] - costs[target]
-    for i in np.argsort(gain, kind="stable").tolist():
+    for i in np.argsort(np.round(gain, _DIGITS), kind="stable").tolist():
         if gain[i] >= -1e-7:
             return None
         if _stays_whole(ground, label, int(atom[i])):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.errors import Invalid
 from grid import derive
 from grid.cellset import CellSet
-from grid.drawing.atoms import Atoms, atoms_of
+from grid.drawing.atoms import Atoms, atoms_of, estate_homes
 from grid.drawing.cuts import heavy_points
 from grid.drawing.linework import Linework, linework
 from grid.drawing.measure import Figures, figures, kinds_of
@@ -75,7 +75,7 @@ def _drawn(site: Site, weights: Weights, lines: Linework, seed: int) -> list[NDA
         for start in range(_STARTS):
             label, cost = partition(atoms, site, weights, seed=seed * 1000 + 10 * grain + start)
             ways.append((cost, label, atoms))
-    cost, label, atoms = min(ways, key=lambda way: way[0])
+    cost, label, atoms = min(ways, key=lambda way: round(way[0], 7))
     shakes = min(_SHAKES + _SHAKES * (int(label.max()) + 1) // 6, _MOST_SHAKES)
     label, _ = partition(atoms, site, weights, seed=seed * 1000 + 999, start=label, shakes=shakes)
     plain = divided(site, weights)
@@ -171,10 +171,12 @@ def _too_heavy(site: Site, weights: Weights, cells: CellSet, lines: Linework) ->
                 N_("{households} households stand on one spot in cell {cell}: no boundary divides them."), params, codes
             )
         )
-    if not len(lines.estates) or weights.estates == 0 or weights.cut_large_estates:
+    if weights.estates == 0 or weights.cut_large_estates:
         return notes
-    estate = derive.first_hit(site.estates, shapely.points(site.points))
-    homes_of = np.bincount(estate[estate >= 0], weights=site.households[estate >= 0], minlength=len(site.estates))
+    notes += _large_groups(site, cells)
+    if not len(lines.estates):
+        return notes
+    homes_of = estate_homes(site)
     for i in np.flatnonzero(homes_of > most).tolist():
         at = derive.first_hit(cells.geom, shapely.point_on_surface(site.estates[i : i + 1]))
         codes = tuple(cells.code[k] for k in at.tolist() if k >= 0)
@@ -186,4 +188,20 @@ def _too_heavy(site: Site, weights: Weights, cells: CellSet, lines: Linework) ->
                 codes,
             )
         )
+    return notes
+
+
+def _large_groups(site: Site, cells: CellSet) -> list[Note]:
+    """Return notes on estates without a polygon whose places alone have more households than a cell may."""
+    notes = []
+    names = site.group_names()
+    grouped = site.group >= 0
+    total = np.bincount(site.group[grouped], weights=site.households[grouped], minlength=len(names))
+    for group in np.flatnonzero(total > site.limits.most).tolist():
+        at = derive.first_hit(cells.geom, shapely.points(site.points[site.group == group]))
+        codes = tuple(sorted({cells.code[i] for i in at.tolist() if i >= 0}))
+        params = {"estate": names[group], "households": round(total[group]), "most": site.limits.most}
+        reason = N_("The estate {estate} alone has {households} households, more than {most}; it was kept whole.")
+        if len(codes) == 1:
+            notes.append(Note(reason, params, codes))
     return notes

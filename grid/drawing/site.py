@@ -123,6 +123,8 @@ class Site:
     use: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     #: `(p,)` points of one number belong to one estate that has no polygon; -1 for none.
     group: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    #: Name of each group, by its number.
+    group_name: list[str] = field(default_factory=list)
     #: Shares of the three uses in the whole district; None: those of this community.
     usual: NDArray[np.float64] | None = None
     #: Where the households come from: a key of `BASES`.
@@ -157,6 +159,11 @@ class Site:
         inside = shapely.intersects_xy(self.shape, self.points[:, 0], self.points[:, 1]) if count else np.zeros(0, bool)
         self.points, self.households = self.points[inside], self.households[inside]
         self.use, self.group = self.use[inside], self.group[inside]
+
+    def group_names(self) -> list[str]:
+        """Return the name of each group, by its number; empty where nobody named it."""
+        missing = (int(self.group.max()) + 1 if len(self.group) else 0) - len(self.group_name)
+        return self.group_name + [""] * missing
 
     @property
     def plane(self) -> Plane:
