@@ -185,7 +185,7 @@ _TENANCY = (
     Field("checked_on", "day", N_("Fire safety looked at")),
 )
 _ORGANISATION = (
-    Field("name", "text", N_("Name"), most=100, needed=True),
+    Field("name", "text", N_("Designation"), most=100, needed=True),
     Field("credit_code", "code", N_("Unified credit code"), most=18, help=N_("18 characters, as on the licence.")),
     Field("kind", "choice", N_("Type"), ORGANISATIONS, needed=True),
     Field("trade", "text", N_("Trade"), most=60),
@@ -196,7 +196,7 @@ _ORGANISATION = (
     Field("room_id", "ref", N_("Room"), form=False),
 )
 _KEY_PLACE = (
-    Field("name", "text", N_("Name"), most=100, needed=True),
+    Field("name", "text", N_("Designation"), most=100, needed=True),
     Field("kind", "choice", N_("Type"), PLACES, needed=True),
     Field("risk", "choice", N_("Risk"), RISKS, needed=True),
     Field("duty", "choice", N_("Inspected under the duty"), DUTIES, needed=True),
@@ -261,9 +261,9 @@ _LIST = (
         Part,
         N_("Keeping up city furniture."),
         (
-            Field("code", "code", N_("Code"), most=24, needed=True),
+            Field("code", "code", N_("Part code"), most=24, needed=True),
             Field("class_code", "text", N_("Class"), most=8, form=False),
-            Field("name", "text", N_("Name"), most=60, needed=True),
+            Field("name", "text", N_("Designation"), most=60, needed=True),
             Field("unit_code", "text", N_("Responsible unit"), most=40),
             Field("installed_on", "day", N_("Installed on")),
             Field("note", "text", N_("Note"), most=200),
@@ -295,7 +295,7 @@ _LIST = (
             Field("address", "text", N_("Address"), most=120),
             Field("kind", "choice", N_("Type"), BUILDINGS, needed=True),
             Field("floors", "count", N_("Floors"), most=200),
-            Field("code", "text", N_("Code"), most=40),
+            Field("code", "text", N_("Building code"), most=40),
         ),
         {"standing": N_("standing"), "gone": N_("gone")},
         ("gone",),
