@@ -44,6 +44,7 @@ def demo() -> None:
     _windows()
     key, asked = _open311()
     password = _people()
+    _workers()
     _play_once()
     _play_roads_once()
     _mentions()
@@ -181,6 +182,16 @@ def _people() -> str:
     return password
 
 
+def _workers() -> None:
+    """Give the cells invented grid workers, once; every page says that they are."""
+    from api import wiring
+    from api.playing import workers
+
+    made = workers.play(wiring.rulebook(), at=wiring.now())
+    if made.workers:
+        console.print(f"{made.workers} invented grid workers answer for {made.cells:,} cells; see /grid.")
+
+
 def _play_once() -> None:
     """Play the messages where that was not finished before; print what came of them, then or now."""
     from api import replay, services, wiring
@@ -291,6 +302,7 @@ def _say_where(address: str, password: str) -> None:
     for login, (_, name, _, _) in _PEOPLE.items():
         where.add_row(name, login, address + pages[login])
     where.add_row("窗口 window", "operator", f"{address}/window")
+    where.add_row("网格办公室 grid office", "town", f"{address}/grid")
     where.add_row("API", "", f"{address}/api/docs")
     console.print(where)
     console.print(f"Password of every demo login: [bold]{password}[/]   Stop with: make stop")

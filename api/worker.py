@@ -17,7 +17,7 @@ from celery.schedules import crontab
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
-from api import waiting, wiring
+from api import i18n, waiting, wiring
 from core.actor import system
 from core.db import forget_engines, snapshot, transaction
 from core.errors import Conflict, Unavailable, WanggeError
@@ -26,7 +26,8 @@ from dispatch import anchors, outbox, tallies
 from dispatch import jobs as jobs_of
 from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
-from grid import changes, field_queue, patrol_looks, patrols
+from grid import appointing, changes, field_queue, patrol_looks, patrols, training
+from grid.registers import importing as lists_of_registers
 from hotline import learning
 from hotline.desk import drafts, handling, importing
 from hotline.open311 import forward
@@ -49,6 +50,8 @@ _KEEP_OUTBOX = timedelta(days=30)
 _KEEP_DELIVERIES = timedelta(days=180)
 #: Training takes a minute or two; one that takes longer than this hangs, and its job may be taken over.
 _LEARN_S = 3600
+#: A list of a hundred thousand residents takes a minute on a quiet machine; a larger one on a busy machine longer.
+_LIST_S = 1800
 #: How often mentions are looked for; the platform counts calls by the hour, so a new walk waits longer.
 _WEIBO_S, _WALK = 15.0, timedelta(minutes=1)
 #: One task works at most this long, then leaves the rest to the next tick.
@@ -72,6 +75,7 @@ app.conf.update(
         "relay": {"task": "wangge.relay", "schedule": _RELAY_S, "options": {"expires": _RELAY_S}},
         "send": {"task": "wangge.send", "schedule": _SEND_S, "options": {"expires": _SEND_S}},
         "sweep": {"task": "wangge.sweep", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
+        "registers": {"task": "wangge.registers", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "jobs": {"task": "wangge.jobs", "schedule": _JOBS_S, "options": {"expires": _JOBS_S}},
         "telephone": {"task": "wangge.telephone", "schedule": _SWEEP_S, "options": {"expires": _SWEEP_S}},
         "weibo": {"task": "wangge.weibo", "schedule": _WEIBO_S, "options": {"expires": _WEIBO_S}},
@@ -144,6 +148,16 @@ def one_slice(code: str) -> Progress | None:
     book = wiring.rulebook(code)
     with transaction(system(code, "jobs")) as session:
         return work(session, book, at=wiring.now())
+
+
+@app.task(name="wangge.registers", time_limit=_LIST_S, soft_time_limit=_LIST_S - 60)  # type: ignore[untyped-decorator]
+def registers() -> int:
+    """Take the departments' lists of every district in, one after the other; return how many were at hand."""
+    taken = 0
+    for code in wiring.districts():
+        while lists_of_registers.work(code, clock=wiring.now, say=partial(i18n.say, language="zh")) is not None:
+            taken += 1
+    return taken
 
 
 @app.task(name="wangge.telephone")  # type: ignore[untyped-decorator]
@@ -251,6 +265,8 @@ def nightly() -> None:
             tallies.rebuild(session)
             patrol_looks.erase(session, rules=patrols.Rules.of(wiring.rulebook(code).settings), at=wiring.now())
             field_queue.prune(session, at=wiring.now())
+            appointing.tell_of_ends(session, at=wiring.now())
+            training.remind(session, at=wiring.now())
             drafts.prune(session, code, at=wiring.now())
             handling.prune(session, code, at=wiring.now())
         anchors.make_missing(code, at=wiring.now())
