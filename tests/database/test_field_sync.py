@@ -29,7 +29,7 @@ pytestmark = pytest.mark.database
 
 API = "/api/v1/field"
 #: Reports of one shift, each with a photo and a step that builds on it.
-REPORTS = 30
+REPORTS = 16
 #: What a shift makes one of for each report. A step without a time happened when the server heard of it.
 COUNTED = {
     "cases": "SELECT count(*) AS n FROM cases WHERE district_code = :d AND channel = 'patrol'",
@@ -147,7 +147,7 @@ def test_a_queue_survives_a_server_that_is_killed_again_and_again(
                 served.kill()
                 served.start()
             send_photo(phone, data)
-    for goal in (begun + 3, begun + 16, begun + 41):
+    for goal in (begun + 3, begun + 17):
         # Killed when so much is done, whatever it is doing then; the phone hears nothing of what was done.
         def run() -> None:
             with client() as phone, pytest.raises((httpx.TransportError, AssertionError)):

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from core.ids import new_id
 from tests import tiny
+from tests.web import counters
 
 pytestmark = pytest.mark.web
 SignedIn = Callable[[str], TestClient]
@@ -614,3 +615,31 @@ def test_visits_are_planned_in_the_own_town_all_or_none(signed_in: SignedIn) -> 
     assert (odd.status_code, odd.json()["field"]) == (422, "visits.2.kind")
     assert len(bundle(worker)["visits"]) == before
     assert signed_in("operator").post("/api/v1/visits", json={"visits": [west]}).status_code == 403
+
+
+def test_an_application_begins_at_the_door_by_the_same_road_and_once(signed_in: SignedIn) -> None:
+    counters.publish(now())
+    worker = signed_in("gridwest")
+    items = {one["code"]: one for one in bundle(worker)["items"]}
+    assert "SL110001" in items, "items that may begin at home travel along"
+    paper = picture("ivory")
+    put(worker, paper)
+    material = items["SL110001"]["materials"][0]["code"]
+    person = {"name": "何婆婆", "phone": "13800000001", "id_number": counters.card()}
+    fields = {
+        "item": "SL110001",
+        "applicant": person,
+        "seen": items["SL110001"]["version"],
+        "given": {material: [sha256(paper).hexdigest()]},
+    }
+    wrong, done = send(
+        worker,
+        action("apply", fields=fields | {"applicant": {"name": ""}}),
+        sent := action("apply", fields=fields),
+    )
+    assert (wrong["status"], wrong["field"].startswith("applicant")) == ("refused", True)
+    assert done["status"] == "done", done
+    [again] = send(worker, sent)
+    assert (again["status"], again["number"]) == ("repeated", done["number"])
+    assert again["more"]["access_code"] == done["more"]["access_code"]
+    assert all(one["code"] != material for one in done["more"]["missing"])
