@@ -22,7 +22,7 @@ from api.i18n import LANGUAGE, say
 from api.pages.listing import category_words
 from api.routes import field_tasks
 from core.actor import Actor
-from core.db import snapshot
+from core.db import actor_of, snapshot
 from core.errors import Forbidden
 from dispatch import field_views
 from dispatch.items import catalogue
@@ -268,6 +268,14 @@ def _quizzes(session: Session, book: Rulebook, cells: list[str], at: datetime) -
     ]
 
 
+def _certificates(session: Session, book: Rulebook, cells: list[str], at: datetime) -> Any:
+    """Return the worker's own certificates, the one of each duty that holds longest, ended ones too."""
+    del book, cells
+    me = actor_of(session).id
+    found = training.certificates(session, [me], at=at) if me else []
+    return [{"duty": one.duty, "number": one.number, "expires_at": one.expires_at} for one in found]
+
+
 def _items(session: Session, book: Rulebook, cells: list[str], at: datetime) -> Any:
     del book, cells
     held = catalogue.every(session, at.astimezone(_CHINA).date())
@@ -306,6 +314,7 @@ _PARTS: Final[dict[str, Callable[[Session, Rulebook, list[str], datetime], Any]]
     "households": _households,
     "cards": _cards,
     "quizzes": _quizzes,
+    "certificates": _certificates,
     "items": _items,
 }
 

@@ -4,7 +4,7 @@ import { makeMap, standing } from "./map.js";
 import { inside, lastKnown, whereAmI } from "./place.js";
 import { checkIn, onStep, running, start, stop } from "./patrolling.js";
 import { track } from "./store.js";
-import { button, h, metres, notice, span, toast } from "./ui.js";
+import { button, h, metres, named, notice, span, toast } from "./ui.js";
 import { t } from "./words.js";
 
 export async function show(main, _parts, { again }) {
@@ -61,7 +61,7 @@ export async function showMap(main, _parts, { go }) {
   const drawn = makeMap(box, { cells: all.cells, main: true }).then(async (map) => {
     const { L } = map;
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-    for (const one of all.near) if (one.lng !== null) L.circleMarker([one.lat, one.lng], { radius: 8, weight: 2, color: colour("muted"), fillColor: colour("surface"), fillOpacity: 0.9 }).bindTooltip(h("span", {}, `${one.title || one.category_name} · ${one.state_label}`)).addTo(map.map);
+    for (const one of all.near) if (one.lng !== null) L.circleMarker([one.lat, one.lng], { radius: 8, weight: 2, color: colour("muted"), fillColor: colour("surface"), fillOpacity: 0.9 }).bindTooltip(h("span", {}, `${named(one)} · ${one.state_label}`)).addTo(map.map);
     for (const one of all.tasks) {
       if (one.lng === null || one.lng === undefined) continue;
       L.circleMarker([one.lat, one.lng], { radius: 13, weight: 3, color: colour("surface"), fillColor: colour(one.duty === "look" ? "half" : "near"), fillOpacity: 1 }).on("click", () => go(`#/task/${one.id}`)).addTo(map.map);
@@ -72,7 +72,7 @@ export async function showMap(main, _parts, { go }) {
     box.after(button(t("Where am I"), async () => { const here = await whereAmI(); if (here) { move(here); map.map.setView([here.lat, here.lng], 17, { animate: false }); } else toast(t("The phone does not tell its position.")); }, { class: "here" }));
     return map;
   });
-  list.append(...all.tasks.map((one) => h("li", {}, h("a", { href: `#/task/${one.id}` }, h("span", { class: "title" }, one.title || one.number)))),
-    ...all.near.slice(0, 40).map((one) => h("li", {}, h("span", { class: "title" }, one.title || one.category_name), " ", h("span", { class: "muted" }, one.state_label))));
+  list.append(...all.tasks.map((one) => h("li", {}, h("a", { href: `#/task/${one.id}` }, h("span", { class: "title" }, named(one))))),
+    ...all.near.slice(0, 40).map((one) => h("li", {}, h("span", { class: "title" }, named(one)), " ", h("span", { class: "muted" }, one.state_label))));
   return { title: t("Map"), end: () => drawn.then((map) => map.end()) };
 }

@@ -5,7 +5,7 @@ import { action, changed, sendSoon } from "./queue.js";
 import { makeMap, standing } from "./map.js";
 import { apart, whereAmI } from "./place.js";
 import { draft, dropDraft, enqueue, keepDraft, newKey, room } from "./store.js";
-import { button, h, icon, metres, notice, sure, toast } from "./ui.js";
+import { button, h, icon, metres, named, notice, sure, toast } from "./ui.js";
 import { t } from "./words.js";
 
 /** What must be free before a photo is taken: a photo of a good camera, sealed, and the room that a database needs. */
@@ -160,7 +160,7 @@ function drawSame(box, known, made, key) {
     .map((one) => ({ ...one, far: apart(here, [one.lng, one.lat]) }))
     .filter((one) => one.far < Math.max(NEAR_M, Math.min(200, made.position.accuracy))).sort((a, b) => a.far - b.far).slice(0, 3);
   box.replaceChildren(...(found.length ? [h("h2", {}, t("The same matter?"))] : []), ...found.map((one) =>
-    h("div", { class: "nearby" }, h("p", {}, h("strong", { class: "title" }, one.title || one.category_name), " ", h("span", { class: "muted" }, `${one.state_label} · ${metres(one.far)}`)),
+    h("div", { class: "nearby" }, h("p", {}, h("strong", { class: "title" }, named(one)), " ", h("span", { class: "muted" }, `${one.state_label} · ${metres(one.far)}`)),
       button(t("The same"), () => sameAs(one, made, key)))));
 }
 

@@ -7,7 +7,7 @@ import { makeMap, standing } from "./map.js";
 import { apart, lastKnown, whereAmI } from "./place.js";
 import { enqueue, queue } from "./store.js";
 import { left } from "./report.js";
-import { due, h, icon, link, metres, notice, when } from "./ui.js";
+import { due, h, icon, leaf, link, metres, named, notice, when } from "./ui.js";
 import { t } from "./words.js";
 
 const PURPOSES = { before: () => t("Photo before"), after: () => t("Photo after"), evidence: () => t("Photo"), report: () => t("Photo") };
@@ -23,7 +23,7 @@ export async function show(main, [id]) {
   main.append(h("p", { class: "line" }, h("span", { class: "tag" }, one.state_label), due(one.due_at, one.received_at, now()), h("span", { class: "muted" }, one.number)),
     h("p", { class: "said words" }, one.text),
     mine.length ? notice("warn", h("p", {}, t("{n} of your answers wait to be sent; the next one builds on them.", { n: mine.length })), link(t("See what waits"), "#/outbox")) : "",
-    h("section", { class: "steps" }, one.steps.map((step) => drawStep(step, one, all, mine.at(-1)))));
+    h("section", { class: "steps" }, [...one.steps].sort((a, b) => rank(a) - rank(b)).map((step) => drawStep(step, one, all, mine.at(-1)))));
   const box = h("div", { class: "map small" });
   const far = lastKnown() && one.lng !== null ? metres(apart([lastKnown().lng, lastKnown().lat], [one.lng, one.lat])) : "";
   main.append(h("h2", {}, t("Where it is")), h("p", {}, h("span", { class: "title" }, one.place_name || t("No address")), far && ` · ${far}`));
@@ -43,8 +43,11 @@ export async function show(main, [id]) {
   if (one.voices?.length) main.append(h("h2", {}, t("Voice notes")), one.voices.map((address) => h("audio", { src: address, controls: true, preload: "none" })));
   if (one.log.length) main.append(h("details", { class: "card" }, h("summary", {}, t("What happened ({n})", { n: one.log.length })), h("ol", { class: "log" }, one.log.map((each) =>
     h("li", {}, h("strong", { class: "title" }, each.action), " ", h("span", { class: "muted title" }, `${each.by ?? ""} · ${when(each.happened_at, now())}`), each.text ? h("p", { class: "said" }, each.text) : "")))));
-  return { title: one.title || one.category_name || one.number, data: true, end: () => drawn?.then((map) => map.end()) };
+  return { title: leaf(one.category_name) || one.number, data: true, end: () => drawn?.then((map) => map.end()) };
 }
+
+/** The way forward first, what cannot be taken back last. */
+const rank = (step) => (step.main ? 0 : step.danger ? 2 : 1);
 
 /** A step as a part that opens: the main one is open at once when it asks for something. */
 function drawStep(step, one, all, before) {
@@ -76,7 +79,7 @@ async function put(step, one, given, before) {
   const builds = before ? { of: before.key } : { base_version: one.version };
   await enqueue(action("step", {
     case: one.id, ...builds, position, photos: given.photos, signature: given.signature,
-    fields: { action: step.action, ...given.fields }, about: `${step.label} · ${one.title || one.number}`,
+    fields: { action: step.action, ...given.fields }, about: `${step.label} · ${named(one)}`,
   }));
   left(t("{step}: kept on the phone, sent by itself.", { step: step.label }));
 }

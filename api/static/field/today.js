@@ -4,9 +4,12 @@ import { now } from "./link.js";
 import { queue, drafts, dropDraft } from "./store.js";
 import { running } from "./patrolling.js";
 import { apart, lastKnown, route, whereAmI } from "./place.js";
-import { button, due, empty, h, icon, link, metres, notice, sure, when } from "./ui.js";
+import { button, due, empty, h, icon, leaf, link, metres, named, notice, sure, when } from "./ui.js";
 import { enough } from "./report.js";
 import { t } from "./words.js";
+
+/** Tasks that are drawn at once: a slow phone needs a second for two hundred. */
+const MOST = 40;
 
 export async function show(main) {
   const [all, left, rows, run, space] = await Promise.all([bundle(), drafts(), queue(), running(), enough()]);
@@ -24,7 +27,12 @@ export async function show(main) {
   main.append(head, list);
   if (!all.tasks.length) list.replaceWith(empty(t("Nothing to do here."), t("What you find on your way is reported with the button below.")));
   else {
-    const draw = (from) => list.replaceChildren(...inOrder(all.tasks, from, sent).map((one, i) => task(one, sent.get(one.id), i + 1)));
+    let most = MOST;
+    const draw = (from) => {
+      const rows = inOrder(all.tasks, from, sent).slice(0, most).map((one, i) => task(one, sent.get(one.id), i + 1));
+      const rest = all.tasks.length - rows.length;
+      list.replaceChildren(...rows, rest > 0 ? h("li", {}, button(t("Show {n} more", { n: rest }), () => { most = Infinity; draw(lastKnown()); })) : "");
+    };
     draw(lastKnown());
     if (!lastKnown()) whereAmI(8000).then((at) => at && list.isConnected && draw(at));
   }
@@ -45,11 +53,11 @@ export function inOrder(tasks, from, sent = new Map()) {
 function task(one, waits, number) {
   const look = one.duty === "look";
   return h("li", {}, h("a", { href: `#/task/${one.id}` },
-    h("strong", {}, h("span", { class: "nr" }, String(number)), h("span", { class: "title" }, one.title || one.category_name || one.number)),
+    h("strong", {}, h("span", { class: "nr" }, String(number)), h("span", { class: "title" }, named(one))),
     h("span", { class: "line" }, h("span", { class: `tag ${look ? "look" : ""}` }, look ? t("Look again") : one.state_label),
       typeof one.far === "number" ? h("span", { class: "far" }, metres(one.far)) : null, waits ? null : due(one.due_at, one.received_at, now())),
     waits ? h("span", { class: "waits" }, t("Your answer waits to be sent")) : null,
-    h("span", { class: "muted title" }, [one.category_name, one.place_name].filter(Boolean).join(" · "))));
+    h("span", { class: "muted title" }, [leaf(one.category_name), one.place_name].filter(Boolean).join(" · "))));
 }
 
 function cell(one, all) {

@@ -119,5 +119,10 @@ export const metres = (m) =>
 /** Say a size of bytes. */
 export const bytes = (n) => (n < 1e6 ? `${Math.max(1, Math.round(n / 1e3))} KB` : n < 1e9 ? `${(n / 1e6).toFixed(1)} MB` : `${(n / 1e9).toFixed(1)} GB`);
 
+/** What a matter is called where it has no title: how its text begins, else its category. */
+export const named = (one) => one.title || (one.text ? one.text.split(/[。！？\n]/, 1)[0].slice(0, 40) : "") || leaf(one.category_name) || one.number;
+/** The last part of a category's path: 市容环境 / 垃圾清运. */
+export const leaf = (path) => (path ?? "").split(" / ").at(-1);
+
 /** Something to show when there is nothing. */
 export const empty = (words, what = "") => h("div", { class: "empty" }, h("p", {}, h("strong", {}, words)), what && h("p", {}, what));
