@@ -94,7 +94,7 @@ def _list(request: Request, drafts: Any, *, problem: WanggeError | None = None, 
         "datums": DATUMS,
         "states": STATES,
         "usual": Options(),
-        "typed": typed or {},
+        "typed": dict.fromkeys(("datum", "layer", "scope", "tolerance", "snap"), "") | (typed or {}),
         "problem": sentence(problem) if problem else "",
         "blamed": problem.field if problem else "",
     }

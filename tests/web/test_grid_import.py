@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from api import wiring
 from core.datums import from_cgcs2000
-from core.db import snapshot
+from core.db import snapshot, transaction
+from grid import changes
 from tests import tiny
 from tests.builders import program
 
@@ -76,6 +77,16 @@ def rules(path):
             "SELECT rule FROM grid_import_finding WHERE district_code = :d AND import_id = :id AND severity = 'refuses'"
         )
         return list(session.scalars(text(sql), {"d": tiny.DISTRICT, "id": path.rpartition("/")[2]}))
+
+
+@pytest.fixture(autouse=True)
+def _no_plan_is_left(district):
+    """Call off what a test planned: the next one wants the same cells."""
+    yield
+    with transaction(program(tiny.DISTRICT)) as session:
+        sql = "SELECT id FROM cell_change WHERE district_code = :d AND state IN ('planned', 'proposed')"
+        for key in session.scalars(text(sql), {"d": tiny.DISTRICT}).all():
+            changes.cancel(session, key, reason="only a test", at=wiring.now())
 
 
 def grid():
@@ -169,13 +180,8 @@ def test_a_file_in_another_datum_is_named_and_read_again_when_accepted(signed_in
     page = client.get(path).text
     assert "GCJ-02" in page
     serial = re.search(r'<button name="finding" value="(\d+)"', page)[1]
-    mixed = client.post(f"{path}/accept", data={"version": version_of(client, path), "finding": [serial, "1"]})
-    assert mixed.status_code in (303, 422)
-    if mixed.status_code == 422:
-        assert (
-            client.post(f"{path}/accept", data={"version": version_of(client, path), "finding": serial}).status_code
-            == 303
-        )
+    answer = client.post(f"{path}/accept", data={"version": version_of(client, path), "finding": serial})
+    assert answer.status_code == 303
     assert rules(path) == []
     assert stored(path)["options"]["datum"] == "GCJ-02"
 
@@ -251,8 +257,7 @@ def test_a_file_of_some_communities_leaves_the_others_alone(signed_in):
         "document": "望网格〔2026〕8号",
     }
     planned = client.post(f"{path}/plan", data=plan | {"version": version_of(client, path)})
-    said = re.findall(r'role="alert">(.*?)</div>', planned.text, re.DOTALL)
-    assert planned.status_code == 303 or "变动" in str(said) or "计划" in str(said), said
+    assert planned.status_code == 303, re.findall(r'role="alert">(.*?)</div>', planned.text, re.DOTALL)
 
 
 def test_nothing_changed_is_no_plan(signed_in):
