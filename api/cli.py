@@ -37,8 +37,10 @@ _GROUPS = (
     "api.cli_desk",
     "api.cli_open311",
     "api.cli_weibo",
+    "api.cli_registers",
     "api.cli_grid",
     "api.cli_grid_propose",
+    "api.cli_grid_files",
 )
 
 
