@@ -217,7 +217,7 @@
     merge: () => (chosen.size < 2 ? tell(W.chooseTwo, "warn") : move("merge", { codes: [...chosen] })),
     count: () => { const code = one(); if (code) move("count", { codes: [code], count: Number(el("f-count").value) }); },
     roads: () => { const code = one(); if (code) move("roads", { codes: [code], count: Number(el("f-count").value) }); },
-    void: () => { const code = one(); if (code) move("void", { codes: [code], into: el("f-into").value }); },
+    void: () => { const code = one(); if (code) move("void", { codes: [code], into: el("f-into").value.replace("-", "") }); },
     describe: () => {
       const code = one();
       const homes = el("f-households").value.trim();
@@ -280,7 +280,7 @@
 
   // --- what is shown ---
   const short = (code) => code.slice(12);
-  const area = (m2) => say(W.hectares, { n: number.format(Math.round(m2 / 100) / 100) });
+  const hectares = (m2) => (m2 / 10000).toFixed(2);
   function tell(words, tone = "", buttons = []) {
     const box = el("told");
     box.className = `notice ${tone}`;
@@ -319,8 +319,8 @@
       el("f-households").value = picked.households ?? "";
     }
     const into = el("f-into"), was = into.value;
-    into.replaceChildren(new Option(W.leaveBare, ""), ...cells.filter((c) => !chosen.has(c.code)).map((c) => new Option(short(c.code), c.code)));
-    into.value = [...into.options].some((option) => option.value === was) ? was : (into.options[1] || into.options[0]).value;
+    into.replaceChildren(...cells.filter((c) => !chosen.has(c.code)).map((c) => new Option(short(c.code), c.code)), new Option(W.leaveBare, "-"));
+    into.value = [...into.options].some((option) => option.value === was) ? was : into.options[0].value;
   }
   function drawList() {
     const before = byCode(base);
@@ -339,14 +339,14 @@
       const homes = cell.households ?? counted?.households;
       const sure = cell.households !== null && !cell.estimated;
       const state = !old ? W.fresh : alike(old, cell) ? "" : W.changed;
-      const texts = [short(cell.code), facts.kinds[cell.kind], homes === undefined ? "—" : (sure ? "" : "≈ ") + number.format(homes),
-        area(cell.m2), counted ? counted.compactness.toFixed(2) : "—", state];
+      const texts = [short(cell.code) + (state && ` ${state}`), facts.kinds[cell.kind], homes === undefined ? "—" : (sure ? "" : "≈ ") + number.format(homes),
+        hectares(cell.m2), counted ? counted.compactness.toFixed(2) : "—"];
       const first = document.createElement("td");
       first.append(box);
       row.append(first, ...texts.map((words, i) => {
         const td = document.createElement("td");
         td.textContent = words;
-        if (i > 1 && i < 5) td.className = "num";
+        if (i > 1) td.className = "num";
         if (i === 2 && counted && counted.within === false) { td.classList.add("out"); td.title = W.outside; }
         return td;
       }));
