@@ -15,7 +15,7 @@ from bench.rows import Row
 from core.settings import ROOT, settings
 
 #: In this order; each module has `run(quick) -> list[Row]`.
-NAMES = ("intake", "http", "locate", "tiles", "outbox", "clocks", "geocode", "growth", "act", "worklist", "field")
+NAMES = ("intake", "http", "locate", "tiles", "outbox", "clocks", "geocode", "growth", "act", "worklist", "field", "draw")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = settings().var / "bench"
 _HEAD = """# Benchmarks

@@ -73,7 +73,7 @@ def _best_cut(
     west, south, east, north = shapely.bounds(ground)
     reach = float(np.hypot(east - west, north - south)) + 1
     tried: list[tuple[float, float, float, int]] = []
-    lines: list[shapely.Geometry] = []
+    lines: list[NDArray[np.float64]] = []
     for k in range(_ANGLES):
         along = np.array([np.cos(np.pi * k / _ANGLES), np.sin(np.pi * k / _ANGLES)])
         position = points @ along
@@ -91,11 +91,12 @@ def _best_cut(
                     np.array([(west + east) / 2, (south + north) / 2]) @ np.array([-along[1], along[0]])
                 )
                 across = np.array([-along[1], along[0]]) * reach
-                lines.append(shapely.LineString([base - across, base + across]))
+                lines.append(np.array([base - across, base + across]))
                 tried.append((abs(float(share[at]) - wanted) * parts, float(np.pi * k / _ANGLES), where, first))
     if not tried:
         return None
-    chords = shapely.intersection(np.array(lines, dtype=object), ground)
+    shapely.prepare(ground)
+    chords = shapely.intersection(shapely.linestrings(np.array(lines)), ground)
     side = float(np.sqrt(shapely.area(ground) / parts))
     score = np.array([one[0] for one in tried]) * _MISS + shapely.length(chords) / side
     # More pieces than one side each would leave crumbs: they count like a longer cut.
