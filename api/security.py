@@ -38,6 +38,9 @@ _RAW_PHOTOS = "/api/v1/field/photos/"
 #: Lines and cells of one community as GeoJSON; every answer asks who sends them before it reads them.
 GEOJSON_LIMIT = 4 * 1024 * 1024
 _GEOJSON = ("/api/v1/grid/proposals", "/api/v1/grid/figures")
+#: Lists of departments: a hundred thousand rows in one spreadsheet.
+LIST_LIMIT = 41 * 1024 * 1024
+_LISTS = "/registers/import"
 
 _VISIT = re.compile(r"[0-9A-Za-z_\-]{22}")
 #: Control characters that no typed text contains, the replacement for broken UTF-8, and halves of surrogate pairs.
@@ -210,6 +213,8 @@ class Gate:
                 limit = RAW_PHOTO_LIMIT
             elif scope["path"] in _GEOJSON:
                 limit = GEOJSON_LIMIT
+            elif scope["path"] == _LISTS:
+                limit = LIST_LIMIT
             length = _header(scope, b"content-length")
             if length and (not length.isdigit() or int(length) > limit):
                 await refuse(answer, scope, 413, _too_large(limit))

@@ -7,6 +7,7 @@ or wrong, the same person twice. Twins, common names and sons named as their fat
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -15,7 +16,9 @@ from typing import Final
 
 import opencc
 from pypinyin import lazy_pinyin
+from sqlalchemy.orm import Session
 
+from core.db import actor_of, rows
 from core.ids import check_character
 from grid.fiction import CODE, Fiction
 from grid.registers.templates import SHEETS
@@ -200,6 +203,32 @@ def homes(ground: Fiction) -> list[Home]:
                 for flat in (1, 2)
             ]
     return found
+
+
+def homes_of(session: Session) -> list[Home]:
+    """Return rooms of the estates of a loaded district, three buildings of each. Reads."""
+    found = rows(
+        session,
+        "SELECT name, address, source_lng AS lng, source_lat AS lat FROM place"
+        " WHERE district_code = :d AND type_path LIKE :path AND address <> '' ORDER BY key",
+        d=actor_of(session).district,
+        path="%住宅小区%",
+    )
+    taken: set[str] = set()
+    made = []
+    for one in found:
+        led = re.fullmatch(r"(\D+)(\d+)号", one["address"])
+        if led is None or one["address"] in taken or one["name"] in taken:
+            continue
+        taken |= {one["address"], one["name"]}
+        made += [
+            Home(led[1], int(led[2]), one["name"], building, unit, floor * 100 + flat, one["lng"], one["lat"])
+            for building in (1, 2, 3)
+            for unit in (1, 2)
+            for floor in range(1, 7)
+            for flat in (1, 2)
+        ]
+    return made
 
 
 def invent(rooms: Sequence[Home], *, people: int, seed: int, damage: dict[str, int] | None = None) -> Invented:

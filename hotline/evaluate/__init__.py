@@ -13,7 +13,7 @@ from typing import Final, Literal
 __all__ = ["PARTS", "Figure", "figures"]
 
 #: Names of the parts, in the order in which they are shown; each is a module of this package.
-PARTS: Final = ("places", "matters", "twins", "hot")
+PARTS: Final = ("places", "matters", "twins", "hot", "linkage")
 
 
 @dataclass(frozen=True, slots=True)
