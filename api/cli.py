@@ -40,6 +40,7 @@ _GROUPS = (
     "api.cli_registers",
     "api.cli_grid",
     "api.cli_grid_propose",
+    "api.cli_grid_time",
     "api.cli_grid_files",
 )
 
