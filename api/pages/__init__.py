@@ -68,7 +68,9 @@ NAV = (
 def seen_by(actor: Actor | None) -> list[tuple[str, str]]:
     """Return address and word of what stands in the bar for somebody; never raises, so that error pages are drawn."""
     role = actor.role.value if actor is not None and actor.id is not None else ""
-    found = [(href, word) for href, word, roles in NAV if roles is None or role in roles]
+    # What somebody works with comes before what everybody may use.
+    found = [(href, word) for href, word, roles in NAV if roles is not None and role in roles]
+    found += [(href, word) for href, word, roles in NAV if roles is None]
     if actor is not None and actor.role is Role.UNIT:
         # Departments have no cells: the grid is for the offices of towns and communities.
         with suppress(WanggeError):
