@@ -15,7 +15,10 @@ from bench.rows import Row
 from core.settings import ROOT, settings
 
 #: In this order; each module has `run(quick) -> list[Row]`.
-NAMES = ("intake", "http", "locate", "tiles", "outbox", "clocks", "geocode", "growth", "act", "worklist", "field", "draw")
+NAMES = (
+    *("intake", "http", "locate", "tiles", "outbox", "clocks", "geocode", "growth", "act", "worklist"),
+    *("field", "draw", "check"),
+)
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = settings().var / "bench"
 _HEAD = """# Benchmarks
