@@ -190,6 +190,19 @@ def _workers() -> None:
     made = workers.play(wiring.rulebook(), at=wiring.now())
     if made.workers:
         console.print(f"{made.workers} invented grid workers answer for {made.cells:,} cells; see /grid.")
+    from api.playing import rounds
+
+    walked = rounds.play(wiring.rulebook(), at=wiring.now())
+    if walked.runs:
+        console.print(f"{walked.runs} invented patrols and {walked.visits} visits of the grid worker; see /field.")
+    if wiring.rulebook().fictional:
+        # A real district's registers stay empty: invented people belong into invented houses.
+        from api import cli_registers
+
+        taken = cli_registers.invent_once()
+        if taken:
+            people = sum(one.done for one in taken)
+            console.print(f"{people:,} rows of invented departments' lists in the registers; see /registers.")
 
 
 def _play_once() -> None:
@@ -294,7 +307,7 @@ def _say_where(address: str, password: str) -> None:
         "operator": "/desk",
         "unit": "/unit",
         "town": "/unit",
-        "grid": "/map",
+        "grid": "/field",
         "official": "/map",
         "supervisor": "/supervise",
         "admin": "/accounts",
