@@ -3,7 +3,7 @@ import { forgetBundle, refresh, refreshMap } from "./bundle.js";
 import { NoLine, Refused, rememberClock, session, SignIn } from "./link.js";
 import { goOn, halt } from "./patrolling.js";
 import { onNews, sendSoon } from "./queue.js";
-import { keepDraft, keepOnPhone, newKey, ofPhone, persist, takeOver, waiting, whose } from "./store.js";
+import { enough, keepDraft, keepOnPhone, newKey, ofPhone, persist, takeOver, waiting, whose } from "./store.js";
 import { h, icon, notice } from "./ui.js";
 import { language, speak, t } from "./words.js";
 
@@ -29,7 +29,7 @@ const LIVE = new Set(["today", "outbox", "learn"]);
 const FRESH_MS = 120000;
 
 const main = document.getElementById("main");
-const state = { settings: {}, outcome: null, end: null, drawn: 0, screen: "", asked: 0 };
+const state = { settings: {}, outcome: null, end: null, drawn: 0, screen: "", asked: 0, syncing: false };
 
 async function start() {
   await readSettings();
@@ -78,7 +78,9 @@ async function set(name, value) {
 
 /** Find out who is signed in, take what is new, and send what waits. Every way it can go ends in words on the screen. */
 async function sync({ fresh = false } = {}) {
+  if (state.syncing) return;
   state.asked = Date.now();
+  state.syncing = true;
   try {
     const { worker } = await session();
     const who = await whose();
@@ -98,16 +100,24 @@ async function sync({ fresh = false } = {}) {
       if (LIVE.has(state.screen)) await draw({ quiet: true });
     } else if (!worker) state.outcome = { state: "signin" };
   } catch (error) {
-    if (error instanceof SignIn) state.outcome = { state: "signin" };
-    else if (error instanceof NoLine) state.outcome = { state: "offline" };
-    else if (!(error instanceof Refused)) throw error;
+    unheard(error);
+  } finally {
+    state.syncing = false;
   }
   await line();
   if (!(await whose())) await draw({ quiet: true });
 }
 
+/** Take down why the server was not heard; anything else is a fault of ours. */
+function unheard(error) {
+  if (error instanceof SignIn) state.outcome = { state: "signin" };
+  else if (error instanceof NoLine) state.outcome = { state: "offline" };
+  else if (!(error instanceof Refused)) throw error;
+}
+
 async function heard(news) {
   if (news.what === "sent") state.outcome = news;
+  if (news.what === "sent" && news.sent && !state.syncing) await refresh().catch(unheard);
   await line();
   if (LIVE.has(state.screen)) await draw({ quiet: true });
 }
@@ -134,8 +144,7 @@ function guard(event) {
   draw();
 }
 async function look() {
-  const { enough } = await import("./report.js");
-  roomy = (await enough()).ok;
+  roomy = await enough();
 }
 
 async function taken(event) {

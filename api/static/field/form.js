@@ -1,6 +1,6 @@
 // Forms as the server describes them: a list of fields becomes inputs, and inputs become values. Knows no process: what is
 // asked stands in the bundle.
-import { dropPhoto, keepPhoto, newKey, photo } from "./store.js";
+import { dropPhoto, enough, keepPhoto, newKey, photo } from "./store.js";
 import { button, h, icon, notice } from "./ui.js";
 import { t } from "./words.js";
 
@@ -156,8 +156,9 @@ export async function take(blob) {
     const { sha256 } = await photo(key);
     return { key, sha256 };
   } catch (error) {
+    const full = error.name === "QuotaExceededError" || !(await enough());
     document.querySelector("main").prepend(notice("bad", h("p", {}, h("strong", {},
-      error.name === "QuotaExceededError" ? t("The phone's storage is full: this photo could not be kept.") : t("This photo could not be kept."))),
+      full ? t("The phone's storage is full: this photo could not be kept.") : t("This photo could not be kept."))),
       h("p", {}, t("Nothing that was kept before is lost. Send what waits or make room, then take it again."))));
     window.scrollTo(0, 0);
     return null;

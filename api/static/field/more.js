@@ -2,14 +2,14 @@
 import { bundle, forgetBundle } from "./bundle.js";
 import { ahead, now } from "./link.js";
 import { halt } from "./patrolling.js";
-import { leave, persist, room, waiting, whose } from "./store.js";
+import { enough, leave, persist, used, waiting, whose } from "./store.js";
 import { button, bytes, h, link, span, sure, when } from "./ui.js";
 import { t } from "./words.js";
 
 export const CHOICES = { lang: ["zh", "en"], type: ["normal", "large"], theme: ["auto", "light", "dark", "sun"] };
 
 export async function show(main, _parts, { settings, set, outcome }) {
-  const [all, who, space, left, lasting] = await Promise.all([bundle(), whose(), room(), waiting(), navigator.storage?.persisted?.() ?? false]);
+  const [all, who, space, much, left, lasting] = await Promise.all([bundle(), whose(), enough(), used(), waiting(), navigator.storage?.persisted?.() ?? false]);
   const words = {
     zh: "中文", en: "English", normal: t("Normal"), large: t("Large"), auto: t("By the phone"), light: t("Light"), dark: t("Dark"), sun: t("Sunlight"),
   };
@@ -23,7 +23,7 @@ export async function show(main, _parts, { settings, set, outcome }) {
       h("dt", {}, t("In use by")), h("dd", { class: "title" }, who?.name ?? "—"),
       h("dt", {}, t("Tasks as of")), h("dd", {}, all.at ? when(all.at, now()) : "—"),
       h("dt", {}, t("Waits to be sent")), h("dd", {}, String(left)),
-      h("dt", {}, t("Storage")), h("dd", {}, space.free === null ? "—" : t("{used} used, {free} free", { used: bytes(space.used), free: bytes(space.free) }), lasting ? "" : h("p", { class: "hint" }, t("The browser may clear it when the phone runs short; install the page to keep it."))),
+      h("dt", {}, t("Storage")), h("dd", {}, [much === null ? "" : t("{used} kept on this phone", { used: bytes(much) }), " · ", space ? t("room for photos") : t("nearly full")], lasting ? "" : h("p", { class: "hint" }, t("The browser may clear it when the phone runs short; install the page to keep it."))),
       h("dt", {}, t("Clock")), h("dd", {}, Math.abs(ahead()) < 60000 ? t("The clock is right") : ahead() > 0 ? t("{span} fast; times are set right", { span: span(ahead()) }) : t("{span} slow; times are set right", { span: span(-ahead()) }))),
     lasting ? "" : button(t("Keep it for sure"), async (event) => { event.target.textContent = (await persist()) ? t("It is kept.") : t("The browser did not agree."); }),
     h("div", { class: "pair" },

@@ -3,7 +3,7 @@ import { bundle } from "./bundle.js";
 import { form } from "./form.js";
 import { now } from "./link.js";
 import { attached, changed, sendSoon, withHolds } from "./queue.js";
-import { drop, newKey, photo, queue, replace, room } from "./store.js";
+import { drop, newKey, photo, queue, replace, used } from "./store.js";
 import { button, bytes, empty, h, link, notice, sure, when } from "./ui.js";
 import { t } from "./words.js";
 
@@ -41,8 +41,8 @@ export async function show(main, _parts, { outcome }) {
   if (open.length) main.append(press, h("ol", { class: "outbox" }, await Promise.all(open.map((row) => drawn(row, outcome)))));
   else main.append(empty(t("Nothing waits."), t("What you report stands here until the server has it.")));
   if (sent.length) main.append(h("details", { class: "card" }, h("summary", {}, t("Sent in the last days ({n})", { n: sent.length })), h("ol", { class: "outbox" }, sent.slice(0, 100).map(done))));
-  const { free, used } = await room();
-  if (free !== null) main.append(h("p", { class: "hint" }, t("{used} kept here, room for {free} more", { used: bytes(used), free: bytes(free) })));
+  const much = await used();
+  if (much !== null) main.append(h("p", { class: "hint" }, t("{used} kept on this phone", { used: bytes(much) })));
   return { title: t("Outbox") };
 }
 

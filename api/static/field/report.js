@@ -4,12 +4,10 @@ import { camera, take } from "./form.js";
 import { action, changed, sendSoon } from "./queue.js";
 import { makeMap, standing } from "./map.js";
 import { apart, whereAmI } from "./place.js";
-import { draft, dropDraft, enqueue, keepDraft, newKey, room } from "./store.js";
+import { draft, dropDraft, enqueue, keepDraft, newKey } from "./store.js";
 import { button, h, icon, metres, named, notice, sure, toast } from "./ui.js";
 import { t } from "./words.js";
 
-/** What must be free before a photo is taken: a photo of a good camera, sealed, and the room that a database needs. */
-export const ROOM = 24e6;
 const NEAR_M = 80;
 const CHIPS = 6;
 
@@ -24,12 +22,6 @@ export async function begin(files) {
   if (files.length && !photos.length) return null;
   await keepDraft(key, { what: "report", photos, voice: [], at: new Date().toISOString() });
   return `#/report/${key}`;
-}
-
-/** Say whether there is room for a photo; {ok, free}. */
-export async function enough() {
-  const { free } = await room();
-  return { ok: free === null || free > ROOM, free };
 }
 
 export async function show(main, [key]) {

@@ -129,15 +129,25 @@ export async function draft(key) {
   return row ? { key, ...(await open(row.box)) } : null;
 }
 
-/** Keep a photo or a voice note, sealed, before anything else is done with it. Throws QuotaExceededError when it cannot. */
+/** Keep a photo or a voice note, sealed, before anything else is done with it; a full phone gives it the room it held. */
 export async function keepPhoto(key, blob) {
   const base = await needed();
   const bytes = await blob.arrayBuffer();
   const digest = await crypto.subtle.digest("SHA-256", bytes);
   const sha256 = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const box = await sealBytes(bytes);
-  const change = base.transaction("photos", "readwrite", { durability: "strict" });
-  await Promise.all([change.store.put({ key, type: blob.type, size: blob.size, sha256, box }), change.done]);
+  const row = { key, type: blob.type, size: blob.size, sha256, box: await sealBytes(bytes) };
+  const put = async () => {
+    const change = base.transaction("photos", "readwrite", { durability: "strict" });
+    await Promise.all([change.store.put(row), change.done]);
+  };
+  try {
+    await put();
+  } catch {
+    await giveWay();
+    // The browser counts what was given back a moment later.
+    await new Promise((later) => setTimeout(later, 1000));
+    await put();
+  }
 }
 export async function photo(key) {
   const row = await (await needed()).get("photos", key);
@@ -239,11 +249,41 @@ export const clearTrack = async () => (await needed()).clear("track");
 /** Ask that the browser does not clear what is kept when the phone runs short. */
 export const persist = async () => navigator.storage?.persist?.() ?? false;
 
-/** Return {free, quota, used} in bytes; free is null where the browser does not tell. */
-export async function room() {
+/** Bytes that are kept free for a photo that is already taken: one of a good camera, sealed. */
+const RESERVE = 10e6;
+/** What must be free besides, where the browser tells the truth about it. */
+const LEAST = 16e6;
+let tried = 0;
+
+/**
+ * Say whether a photo would find room, and see that it does: a file of that size lies there and gives way to it. Browsers
+ * do not tell how much is free (some always say 10 GB), so the room is held rather than asked for. A full phone is tried
+ * again once a minute.
+ */
+export async function enough() {
+  const base = await phoneBase();
   const told = await navigator.storage?.estimate?.().catch(() => null);
-  if (!told?.quota) return { free: null, quota: 0, used: 0 };
-  return { free: Math.max(0, told.quota - told.usage), quota: told.quota, used: told.usage };
+  if (told?.quota && told.quota - told.usage < LEAST) return false;
+  if (await base.count("kept", "reserve")) return true;
+  if (Date.now() - tried < 60000) return false;
+  tried = Date.now();
+  try {
+    await base.put("kept", new Blob([new Uint8Array(RESERVE)]), "reserve");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Give the held room to a photo that found none. */
+async function giveWay() {
+  tried = Date.now();
+  await (await phoneBase()).delete("kept", "reserve");
+}
+
+/** Return how many bytes this page keeps on the phone; null where the browser does not tell. */
+export async function used() {
+  return (await navigator.storage?.estimate?.().catch(() => null))?.usage ?? null;
 }
 
 /** UUID version 7 (RFC 9562): time first, so that keys of a phone come in order, then 74 random bits. */

@@ -1,11 +1,10 @@
 // What there is to do today: unfinished reports, the walk, tasks in the order of the way, and visits that are due.
 import { bundle } from "./bundle.js";
 import { now } from "./link.js";
-import { queue, drafts, dropDraft } from "./store.js";
+import { drafts, dropDraft, enough, queue } from "./store.js";
 import { running } from "./patrolling.js";
 import { apart, lastKnown, route, whereAmI } from "./place.js";
 import { button, due, empty, h, icon, leaf, link, metres, named, notice, sure, when } from "./ui.js";
-import { enough } from "./report.js";
 import { t } from "./words.js";
 
 /** Tasks that are drawn at once: a slow phone needs a second for two hundred. */
@@ -14,7 +13,7 @@ const MOST = 40;
 export async function show(main) {
   const [all, left, rows, run, space] = await Promise.all([bundle(), drafts(), queue(), running(), enough()]);
   const sent = new Map(rows.filter((row) => row.state !== "done" && row.action.case).map((row) => [row.action.case, row]));
-  if (!space.ok) main.append(full());
+  if (!space) main.append(full());
   for (const one of all.notices) main.append(notice("warn", h("p", { class: "said" }, one.text)));
   if (!all.at) main.append(notice("warn", h("p", {}, h("strong", {}, t("Your tasks are not on this phone yet."))), h("p", {}, t("They come with the next line. Reports can be taken already."))));
   for (const one of left.filter((each) => each.what === "report")) main.append(unfinished(one));
