@@ -57,7 +57,7 @@ RULES: Final = {
     "elsewhere": N_("In another community"),
     "vanished": N_("Community without a cell"),
     "overlap": N_("Overlap"),
-    "gap": N_("Gap"),
+    "gap": N_("Gap between cells"),
     "hole": N_("Hole"),
     "outside": N_("Outside the community"),
     "enclosed": N_("Enclosed cell"),
