@@ -77,6 +77,7 @@ ROUTES = (
     "api.routes.grid_changes",
     "api.routes.items",
     "api.routes.jobs",
+    "api.routes.registers",
     "api.routes.training",
     "api.routes.field",
     "api.routes.field_files",

@@ -28,6 +28,7 @@ from dispatch.jobs import Progress, work
 from dispatch.sweep import sweep as sweep_deadlines
 from grid import appointing, changes, field_queue, patrol_looks, patrols, training
 from grid.registers import importing as lists_of_registers
+from grid.registers import unmasking
 from hotline import learning
 from hotline.desk import drafts, handling, importing
 from hotline.open311 import forward
@@ -267,6 +268,7 @@ def nightly() -> None:
             field_queue.prune(session, at=wiring.now())
             appointing.tell_of_ends(session, at=wiring.now())
             training.remind(session, at=wiring.now())
+            unmasking.sweep_slips(session, at=wiring.now())
             drafts.prune(session, code, at=wiring.now())
             handling.prune(session, code, at=wiring.now())
         anchors.make_missing(code, at=wiring.now())

@@ -24,7 +24,7 @@ from grid.words import N_
 
 PAGE: Final = 50
 #: Beyond, a list says only that there are more.
-MOST_COUNTED: Final = 10_000
+MOST_COUNTED: Final = 2_000
 #: 老年人: years from which somebody counts as old. *Default*.
 OLD_YEARS: Final = 60
 #: Filters that are no care flag.
@@ -109,16 +109,16 @@ def listed(session: Session, access: Access, asked: Asked, *, today: date, most:
     model: Any = register.model
     where = _where(session, access, asked, register, today)
     query: Select[Any] = select(model).where(where)
-    count = session.scalar(
-        select(func.count()).select_from(select(model.id).where(where).limit(MOST_COUNTED + 1).subquery())
-    )
-    chosen = _paged(query, asked, model).limit(most + 1)
-    found = list(session.scalars(chosen))
-    page = found[:most]
+    found = list(session.scalars(_paged(query, asked, model).limit(most + 1)))
+    page, count = found[:most], len(found)
+    if asked.after or len(found) > most:
+        # A list that fits on its first page is not read a second time to be counted.
+        some = select(model.id).where(where).limit(MOST_COUNTED + 1).subquery()
+        count = session.scalar(select(func.count()).select_from(some)) or 0
     places = rooms.addresses(session, asked.register, [row.id for row in page])
     lines = tuple(line(access, row, place=places.get(row.id, "")) for row in page)
     after = _key(page[-1]) if len(found) > most else ""
-    return Listed(lines, min(count or 0, MOST_COUNTED), more=(count or 0) > MOST_COUNTED, after=after)
+    return Listed(lines, min(count, MOST_COUNTED), more=count > MOST_COUNTED, after=after)
 
 
 def line(access: Access, row: Any, *, place: str = "", standing: Mapping[str, Standing] | None = None) -> Line:

@@ -239,3 +239,17 @@ def test_hostile_names_are_text(signed_in: SignIn, known: dict[str, uuid.UUID]) 
     assert "&lt;script&gt;" in text
     outside = admin.post("/registers/organisation/new", data=given | {"lng": "23.005", "lat": "113.005"})
     assert outside.status_code == 422
+
+
+def test_programs_read_what_pages_show_and_open_one_field(signed_in: SignIn, known: dict[str, uuid.UUID]) -> None:
+    client = signed_in("gridwest")
+    listed = client.get("/api/v1/registers/resident?name=oyxz").json()
+    entry = next(one for one in listed["entries"] if one["id"] == str(known["head"]))
+    assert entry["fields"]["name"] == "欧**"
+    assert "name" in entry["masked"]
+    assert client.get(f"/api/v1/registers/resident/{known['far']}").status_code == 404
+    assert signed_in("official").get("/api/v1/registers/resident").status_code == 403
+    address = f"/api/v1/registers/resident/{known['head']}/openings"
+    given = {"field": "id_number", "why": "verify", "reason": "核对证件"}
+    assert client.post(address, json=given | {"why": "fun"}).status_code == 422
+    assert client.post(address, json=given).json()["value"] == NUMBER
