@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.db import actor_of, rows
+from grid.registers.fields import REGISTERS
 
 #: Rooms that one page of a building shows.
 MOST_ROOMS: Final = 2000
@@ -85,3 +87,14 @@ ORDER BY b.estate, length(b.name), b.name, r.entrance, length(r.number), r.numbe
 """
     given = None if cells is None else list(cells)
     return [(row["id"], words(row)) for row in rows(session, sql, d=actor_of(session).district, cells=given, most=most)]
+
+
+def standing_in(session: Session, register: str, room_id: uuid.UUID, *, most: int = 50) -> list[Any]:
+    """Return the rows of a register that stand in a room and are in use, as far as the actor sees them. Reads."""
+    model: Any = REGISTERS[register].model
+    query = select(model).where(
+        model.district_code == actor_of(session).district,
+        model.room_id == room_id,
+        model.state.not_in(REGISTERS[register].ended),
+    )
+    return list(session.scalars(query.order_by(model.id).limit(most)))
