@@ -54,8 +54,8 @@ PHASES: Final[Mapping[str, str]] = {
 #: What became of the rows → word for people, in the order in which it is shown.
 COUNTS: Final[Mapping[str, str]] = {
     "rows": N_("rows"),
-    "new": N_("new"),
-    "matched": N_("known"),
+    "new": N_("newly entered"),
+    "matched": N_("of somebody known"),
     "unchanged": N_("said before"),
     "changed": N_("entries changed"),
     "repeated": N_("of somebody named twice"),
