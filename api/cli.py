@@ -35,6 +35,7 @@ _GROUPS = (
     "api.cli_windows",
     "api.cli_telephone",
     "api.cli_desk",
+    "api.cli_training",
     "api.cli_open311",
     "api.cli_weibo",
     "api.cli_registers",

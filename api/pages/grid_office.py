@@ -29,6 +29,7 @@ from api.wording import CELL_KINDS, CHINA, date_words, exact, named
 from core.actor import Actor, Role
 from core.errors import Conflict, Forbidden, Invalid, NotFound, WanggeError
 from dispatch import office, views
+from dispatch.boxes import open_states
 from dispatch.office import MEASURES, TROUBLES, CellRow
 from dispatch.views import Filter
 from grid import appointing, duties, duty_lists
@@ -402,7 +403,9 @@ def _one(
     matters = (
         ()
         if actor.role is Role.ADMIN
-        else views.worklist(session, Filter(cell=code, box="all"), at=at, limit=_MATTERS).rows
+        else views.worklist(
+            session, Filter(cell=code, states=tuple(open_states()), box="all"), at=at, limit=_MATTERS
+        ).rows
     )
     empty: dict[str, Any] = dict.fromkeys(("holder", "rank", "since", "until", "why", "exception"), "") | {"duties": []}
     return page(

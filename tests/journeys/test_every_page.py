@@ -26,7 +26,17 @@ pytestmark = pytest.mark.journey
 PHONE, DESK = (390, 844), (1366, 768)
 #: Whoever signs in (None: nobody) → where they begin; more is found by links.
 PEOPLE: dict[str | None, tuple[str, ...]] = {
-    None: ("/", "/kiosk", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
+    None: (
+        "/",
+        "/kiosk",
+        "/apply",
+        "/apply/information",
+        "/progress",
+        "/login",
+        "/api/docs",
+        "/no-such-page",
+        "/certificates/check",
+    ),
     "operator": (
         "/window",
         "/window/new",
@@ -46,6 +56,16 @@ PEOPLE: dict[str | None, tuple[str, ...]] = {
     ),
     "gridwest": ("/patrol", "/window", "/", "/map", "/cases"),
     "admin": ("/",),
+    "westoffice": (
+        "/grid",
+        "/training",
+        "/training/safety",
+        "/certificates/check",
+        "/notices",
+        "/grid/handover",
+        "/grid/plan",
+        "/grid/certificates",
+    ),
 }
 LOOKS = (("zh", "light", PHONE), ("en", "dark", DESK), ("en", "light", PHONE))
 #: The API's pages are drawn by Swagger UI; how accessible that is, is not ours to say.

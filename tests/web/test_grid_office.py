@@ -5,6 +5,7 @@ import io
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import xlsxwriter
@@ -101,9 +102,8 @@ def test_the_west_office_sees_its_own_cells_with_what_is_wrong(
     at = wiring.now()
     with transaction(program(tiny.DISTRICT)) as session:
         known = {"district": tiny.DISTRICT, "town_code": tiny.WEST, "cell_code": CELL, "unit": tiny.STREETS}
-        from datetime import timedelta
-
-        make_case(session, at=at - timedelta(days=9), due_in=timedelta(days=1), **known)
+        number = make_case(session, at=at - timedelta(days=9), due_in=timedelta(days=1), **known).number
+        make_case(session, state="closed", **known)
     client = signed_in("westoffice")
     page = client.get("/grid").text
     assert f"/grid/cells/{CELL}" in page
@@ -118,6 +118,8 @@ def test_the_west_office_sees_its_own_cells_with_what_is_wrong(
     assert f'data-cell="{tiny.WEST}002001"' in gaps
     lines = list(csv.reader(io.StringIO(client.get("/grid/cells.csv?show=overdue").text.removeprefix("\ufeff"))))
     assert [line[0] for line in lines[1:]] == [CELL]
+    seen = signed_in("supervisor").get(f"/grid/cells/{CELL}").text
+    assert re.findall(r"/cases/(\w+)", seen) == [number], "open matters alone"
     assert client.get(f"/grid/cells/{FAR}").status_code == 403
     assert client.get("/grid/cells/999").status_code == 404
 
