@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -32,6 +34,8 @@ Worker = Annotated[Actor, Depends(require(Role.GRID_WORKER))]
 _CHINA = ZoneInfo("Asia/Shanghai")
 #: One pack at a time: a morning of a hundred phones must not draw a hundred packs at once.
 _packing = Lock()
+#: Queues that one process works on at a time: more would only take turns at the same processor and connections.
+_syncing = CapacityLimiter(4)
 _LIMITS = {
     "photo_bytes": RAW_PHOTO_LIMIT,
     "voice_bytes": waiting.VOICE_LIMIT,
@@ -41,11 +45,6 @@ _LIMITS = {
     "text": 10_000,
     "oldest_days": OLDEST_DAYS,
 }
-
-
-async def _body(request: Request) -> bytes:
-    """Return the raw body; async because reading it is. The outermost layer has bounded it."""
-    return await request.body()
 
 
 @router.get("/hello")
@@ -69,9 +68,18 @@ def bundle(request: Request, actor: Worker, at: Now, since: Annotated[str, Query
 
 
 @router.post("/sync")
-def sync(request: Request, actor: Worker, at: Now, raw: Annotated[bytes, Depends(_body)]) -> Response:
-    """Do what the phone's queue says, in order, each action once; answers for each what became of it."""
-    given = field_sync.parsed(raw, request.headers.get("content-encoding", "").lower())
+async def sync(request: Request, actor: Worker, at: Now) -> Response:
+    """Do what the phone's queue says, in order, each action once; answers for each what became of it.
+
+    Async, so that three hundred phones on a Monday morning wait without a thread: few work at once, and the desk's
+    requests find threads and connections all the while.
+    """
+    raw, encoding = await request.body(), request.headers.get("content-encoding", "").lower()
+    return await run_sync(_synced, request, actor, at, raw, encoding, limiter=_syncing)
+
+
+def _synced(request: Request, actor: Actor, at: datetime, raw: bytes, encoding: str) -> Response:
+    given = field_sync.parsed(raw, encoding)
     return _json(request, field_sync.run(actor, given, at=at).model_dump(mode="python"))
 
 

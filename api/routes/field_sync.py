@@ -87,7 +87,6 @@ class _Queue:
     """One sync on its way through."""
 
     actor: Actor
-    at: datetime
     offset_s: float
     receipts: dict[uuid.UUID, Receipt]
     oldest: timedelta
@@ -96,7 +95,11 @@ class _Queue:
 
 
 def run(actor: Actor, given: Envelope, *, at: datetime) -> Answer:
-    """Do the actions of a phone in their order, and return what became of each. at: aware, when the request came."""
+    """Do the actions of a phone in their order, and return what became of each.
+
+    at: aware, when the request came: the phone's clock is compared with it. Each action is recorded at its own moment,
+    which a long queue or a long wait puts later.
+    """
     offset_s = (given.phone_time - at).total_seconds()
     read = [_read(one) for one in given.actions]
     bound = {
@@ -110,7 +113,7 @@ def run(actor: Actor, given: Envelope, *, at: datetime) -> Answer:
         builds_on = {one.of for one in read if isinstance(one, Action) and one.of} - set(bound)
         receipts |= field_queue.known(session, builds_on)
     book = wiring.rulebook()
-    queue = _Queue(actor, at, offset_s, receipts, _oldest(book.settings))
+    queue = _Queue(actor, offset_s, receipts, _oldest(book.settings))
     until, results = time.monotonic() + _SLICE_S, []
     for one, raw in zip(read, given.actions, strict=True):
         if isinstance(one, Result):
@@ -190,8 +193,9 @@ def _tried(queue: _Queue, action: Action, before: Receipt | None, *, again: bool
     moment: Moment | None = None
     try:
         offset_s = queue.offset_s if action.offset_s is None else action.offset_s
-        moment = corrected(action.happened_at, offset_s=offset_s, at=queue.at, oldest=queue.oldest)
-        work = Work(queue.actor, wiring.rulebook(), action, moment, queue.at, before)
+        at = wiring.now()
+        moment = corrected(action.happened_at, offset_s=offset_s, at=at, oldest=queue.oldest)
+        work = Work(queue.actor, wiring.rulebook(), action, moment, at, before)
         return _HANDLERS[action.kind](work)
     except NotYetError as error:
         return _not(action, "retry", error.code, photos=error.photos)
@@ -226,7 +230,7 @@ def _write_down(queue: _Queue, made: Result, moment: Moment | None) -> None:
     """Keep that an action was not taken, for whoever asks why a phone's work is not there."""
     with transaction(queue.actor) as session:
         told = made.model_dump(mode="json", exclude={"server"})
-        field_queue.settle(session, uuid.UUID(made.key), "refused", told, moment=moment, at=queue.at)
+        field_queue.settle(session, uuid.UUID(made.key), "refused", told, moment=moment, at=wiring.now())
 
 
 def _server(queue: _Queue, action: Action, before: Receipt | None) -> dict[str, Any] | None:
@@ -241,7 +245,7 @@ def _server(queue: _Queue, action: Action, before: Receipt | None) -> dict[str, 
         found = field_views.one(session, case_id) if case_id else None
         if found is None:
             return None
-        return field_tasks.tasks(session, wiring.rulebook(), [found], at=queue.at)[0]
+        return field_tasks.tasks(session, wiring.rulebook(), [found], at=wiring.now())[0]
 
 
 def _not(
