@@ -147,6 +147,7 @@ def listed(request: Request, session: Read, actor: Staff, *, at: Now, state: str
         kinds=KINDS,
         state=chosen,
         area=within,
+        area_name=_area_name,
         may_plan=actor.role in (Role.ADMIN, Role.SUPERVISOR, Role.UNIT),
         at=at,
     )
@@ -177,6 +178,7 @@ def _shown(
         states=STATES,
         cell_kinds=CELL_KINDS,
         tables=TABLES,
+        area_name=_area_name,
         workers=len({one.account_id for one in told.duties if one.account_id}) if told else 0,
         problem=problem,
         open=planned.state in ("proposed", "planned"),
@@ -185,6 +187,12 @@ def _shown(
         may_read=actor.role in (Role.OPERATOR, Role.SUPERVISOR, Role.OFFICIAL),
         at=at,
     )
+
+
+def _area_name(code: str) -> str:
+    """Return a community as people call it; its code where it is gone."""
+    found = wiring.rulebook().areas.get(code)
+    return found.name if found else code
 
 
 def _within(session: Session, planned: Planned) -> bool:
