@@ -20,7 +20,7 @@ from dispatch.words import N_
 from grid import duties, duty_lists, patrols
 from grid.duty_lists import Acting
 
-#: Households of a residential cell (S2), *default*; `settings: {cells: {households: [200, 500]}}` changes them.
+#: Households of a residential cell (S2), *default*; `settings: {cell_households: [200, 500]}` changes them.
 HOUSEHOLDS: Final = (200, 500)
 #: Days within which every cell should have been patrolled, and over which matters taken in are counted, *defaults*.
 PATROL_DAYS: Final = 7
@@ -116,8 +116,7 @@ class WorkerRow:
 
 def bounds(settings: Mapping[str, Any]) -> tuple[int, int]:
     """Return the least and most households of a residential cell; nonsense keeps the default."""
-    told = settings.get("cells")
-    pair = told.get("households") if isinstance(told, dict) else None
+    pair = settings.get("cell_households")
     if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) for n in pair) and 0 <= pair[0] < pair[1]:
         return pair[0], pair[1]
     return HOUSEHOLDS

@@ -26,17 +26,7 @@ pytestmark = pytest.mark.journey
 PHONE, DESK = (390, 844), (1366, 768)
 #: Whoever signs in (None: nobody) → where they begin; more is found by links.
 PEOPLE: dict[str | None, tuple[str, ...]] = {
-    None: (
-        "/",
-        "/kiosk",
-        "/apply",
-        "/apply/information",
-        "/progress",
-        "/login",
-        "/api/docs",
-        "/no-such-page",
-        "/certificates/check",
-    ),
+    None: ("/", "/kiosk", "/apply", "/apply/information", "/progress", "/login", "/api/docs", "/no-such-page"),
     "operator": (
         "/window",
         "/window/new",
