@@ -130,7 +130,7 @@ def take(
 def export(
     out: Annotated[Path, typer.Argument(help="File to write: .geojson, .gpkg or .zip (Shapefile).")],
     what: Annotated[
-        list[str] | None, typer.Option(help="cells, communities, towns or places; may be repeated.")
+        list[str] | None, typer.Option(help="cells, communities, towns, places, parts or key_places; may be repeated.")
     ] = None,
     encoding: Annotated[str, typer.Option(help="Texts of a Shapefile: UTF-8 or GBK.")] = "UTF-8",
 ) -> None:
@@ -147,6 +147,6 @@ def export(
     if form == "geojson" and len(wanted) > 1:
         raise Invalid("A GeoJSON file holds one layer; write a GeoPackage instead.")
     with snapshot(system(wiring.district(), "command line")) as session:
-        layers = [exports.layer(session, name) for name in wanted]
+        layers = [exports.layer(session, name, at=wiring.now()) for name in wanted]
     out.write_bytes(files.write(layers, form, encoding=encoding))  # type: ignore[arg-type]
     console.print(f"{out}: " + ", ".join(f"{len(one.shapes):,} {one.name}" for one in layers), markup=False)

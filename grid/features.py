@@ -58,6 +58,10 @@ class Collection:
     versions: "Collection | None" = None
     #: Who may read it; None for everybody.
     roles: frozenset[Role] | None = None
+    #: The register that its rows are of; `grid.registers.features` narrows it to what the asker has a right to.
+    register: str = ""
+    #: What fills the parameters of `where`.
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,7 @@ def _select(collection: Collection, *, flipped: bool) -> str:
 
 def _where(session: Session, collection: Collection, asked: Asked, at: datetime) -> tuple[str, dict[str, Any]]:
     parts, values = ["t.district_code = :d", collection.where], {"d": actor_of(session).district, "at": at}
+    values |= collection.values
     boxes = []
     for i, box in enumerate(asked.boxes):
         values |= dict(zip((f"w{i}", f"s{i}", f"e{i}", f"n{i}"), box, strict=True))

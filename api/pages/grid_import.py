@@ -301,10 +301,9 @@ def export(  # noqa: PLR0917  FastAPI gives them by name
     session: Read, actor: Anybody, at: Now, what: str = "cells", form: str = "geojson", encoding: str = "UTF-8"
 ) -> Response:
     """Hand out cells, communities, towns or places as a map file."""
-    del at
     if form not in files.FORMS or what not in exports.LAYERS:
         raise NotFound("There is no such export.")
-    data = files.write([exports.layer(session, what)], form, encoding=encoding)  # type: ignore[arg-type]
+    data = files.write([exports.layer(session, what, at=at)], form, encoding=encoding)  # type: ignore[arg-type]
     ending, kind = files.FORMS[form]
     return _saved(data, kind, f"{actor.district}-{what}{ending}")
 

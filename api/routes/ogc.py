@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import APIRouter
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -39,10 +40,11 @@ from core.actor import Actor
 from core.errors import Forbidden, Invalid, NotFound
 from dispatch.features import CASES
 from grid.features import GROUND, MOST, USUAL, Asked, Collection, Feature, begin, extent, feature, page
+from grid.registers.features import KEY_PLACES, PARTS, narrowed
 
 router = APIRouter(prefix="/ogc", include_in_schema=False)
 
-COLLECTIONS: Final[Mapping[str, Collection]] = {one.name: one for one in (*GROUND, CASES)}
+COLLECTIONS: Final[Mapping[str, Collection]] = {one.name: one for one in (*GROUND, CASES, PARTS, KEY_PLACES)}
 #: Asked of every resource: the format, and the language of titles.
 _ALWAYS: Final = frozenset({"f", "lang"})
 _ITEMS: Final = frozenset({"bbox", "bbox-crs", "crs", "datetime", "limit", "after"})
@@ -101,28 +103,29 @@ def conformance(request: Request) -> Response:
 
 @router.get("/collections")
 @_standard
-def collections(request: Request, session: Read, actor: Me) -> Response:
+def collections(request: Request, session: Read, actor: Me, at: Now) -> Response:
     """Say which collections there are for the asker."""
     _check(request, _ALWAYS)
     root, box, since = _root(request), extent(session), begin(session)
-    told = [collection(one, root, box=box, since=since) for one in _seen(actor)]
+    mine = [one for one in _seen(actor) if not one.register or _has(session, one, at)]
+    told = [collection(one, root, box=box, since=since) for one in mine]
     return _answer({"links": [link(f"{root}/collections", "self", JSON)], "crs": list(SYSTEMS), "collections": told})
 
 
 @router.get("/collections/{name}")
 @_standard
-def about(request: Request, session: Read, actor: Me, name: str) -> Response:
+def about(request: Request, session: Read, actor: Me, at: Now, name: str) -> Response:
     """Say what a collection is."""
-    one = _collection(actor, name)
+    one = narrowed(session, _collection(actor, name), at=at)
     _check(request, _ALWAYS)
     return _answer(collection(one, _root(request), box=extent(session), since=begin(session)))
 
 
 @router.get("/collections/{name}/queryables")
 @_standard
-def about_queryables(request: Request, actor: Me, name: str) -> Response:
+def about_queryables(request: Request, session: Read, actor: Me, at: Now, name: str) -> Response:
     """Say by which properties a collection can be asked."""
-    one = _collection(actor, name)
+    one = narrowed(session, _collection(actor, name), at=at)
     _check(request, _ALWAYS)
     return _answer(queryables(one, _root(request)), SCHEMA)
 
@@ -131,7 +134,7 @@ def about_queryables(request: Request, actor: Me, name: str) -> Response:
 @_standard
 def items(request: Request, session: Read, actor: Me, at: Now, name: str) -> Response:
     """Answer a page of features."""
-    one = _collection(actor, name)
+    one = narrowed(session, _collection(actor, name), at=at)
     own = {key for key, told in one.properties.items() if told.queryable}
     given = _check(request, _ALWAYS | _ITEMS | own)
     system = _system(given.get("crs"), "crs")
@@ -165,7 +168,7 @@ def item(  # noqa: PLR0917  FastAPI gives them by name
     request: Request, session: Read, actor: Me, at: Now, name: str, key: str
 ) -> Response:
     """Answer one feature."""
-    one = _collection(actor, name)
+    one = narrowed(session, _collection(actor, name), at=at)
     given = _check(request, _ALWAYS | {"crs"})
     system = _system(given.get("crs"), "crs")
     found = feature(session, one, key, at=at, flipped=SYSTEMS[system])
@@ -179,6 +182,15 @@ def item(  # noqa: PLR0917  FastAPI gives them by name
 
 def _seen(actor: Actor) -> list[Collection]:
     return [one for one in COLLECTIONS.values() if one.roles is None or (actor.id and actor.role in one.roles)]
+
+
+def _has(session: Session, one: Collection, at: datetime) -> bool:
+    """Return whether the asker has a right to anything of a register's collection."""
+    try:
+        narrowed(session, one, at=at)
+    except NotFound:
+        return False
+    return True
 
 
 def _collection(actor: Actor, name: str) -> Collection:

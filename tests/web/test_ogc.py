@@ -424,6 +424,56 @@ def test_open_cases_are_for_those_signed_in_who_may_see_them(client, signed_in, 
     get(signed_in("gridwest"), f"/collections/cases/items/{number}", 404)
 
 
+@pytest.fixture(scope="module")
+def parts(district):
+    from core.datums import to_db
+    from core.ids import new_id
+    from grid.registers.models import Part
+
+    with transaction(program(tiny.DISTRICT)) as session:
+        for i, (lng, town) in enumerate(((113.005, tiny.WEST), (113.025, tiny.EAST))):
+            placed = {"town_code": town, "community_code": f"{town}001", "cell_code": f"{town}001001"}
+            known = {
+                "code": f"990200010100000{i}",
+                "class_code": "0101",
+                "name": "上水井盖",
+                "state": "sound",
+                "note": "密",
+            }
+            times = {"salt": bytes(16), "created_at": NOW, "changed_at": NOW}
+            session.add(
+                Part(
+                    district_code=tiny.DISTRICT,
+                    id=new_id(),
+                    geom=to_db(shapely.Point(lng, 23.005)),
+                    **placed,
+                    **known,
+                    **times,
+                )
+            )
+
+
+def test_parts_of_the_registers_are_for_those_who_have_a_right_to_them(client, signed_in, parts):
+    assert "parts" not in {one["id"] for one in get(client, "/collections").json()["collections"]}
+    get(client, "/collections/parts/items", 401)
+    get(signed_in("official"), "/collections/parts/items", 403)
+    get(signed_in("streets"), "/collections/parts/items", 404)
+    assert "parts" not in {one["id"] for one in get(signed_in("streets"), "/collections").json()["collections"]}
+    whole = items(signed_in("supervisor"), "parts")
+    assert whole["numberMatched"] == 2
+    assert whole["features"][0]["properties"]["name"] == "上水井盖"
+    assert "note" not in whole["features"][0]["properties"]
+    office = items(signed_in("westoffice"), "parts")
+    assert {one["properties"]["cell"][:9] for one in office["features"]} == {tiny.WEST}
+
+
+def test_parts_are_exported_for_those_who_have_a_right_to_them(signed_in, parts):
+    told = signed_in("supervisor").get("/grid/export?what=parts&form=geojson")
+    assert len(told.json()["features"]) == 2
+    assert signed_in("supervisor").get("/grid/export?what=key_places&form=gpkg").status_code == 200
+    assert signed_in("official").get("/grid/export?what=parts").status_code == 403
+
+
 def test_open_cases_are_asked_for_by_the_time_of_intake(signed_in, open_cases):
     client = signed_in("supervisor")
     day = f"{NOW:%Y-%m-%d}"
