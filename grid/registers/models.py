@@ -165,7 +165,6 @@ class Resident(Placed, Kept, Base):
             postgresql_where=text("id_index IS NOT NULL AND state <> 'merged'"),
         ),
         Index("ix_resident_phone", "district_code", "phone_index", postgresql_where=text("phone_index IS NOT NULL")),
-        Index("ix_resident_names", "name_terms", postgresql_using="gin"),
         Index("ix_resident_household", "district_code", "household_id"),
         Index("ix_resident_merged", "district_code", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
         Index("ix_resident_birth", "district_code", "birth_date", "id", postgresql_where=text("state = 'living'")),

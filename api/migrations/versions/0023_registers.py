@@ -217,7 +217,6 @@ def _people() -> None:
     known, living = "id_index IS NOT NULL AND state <> 'merged'", "state = 'living'"
     _index("uq_resident_id_number", "resident", ["district_code", "id_index"], known, unique=True)
     _index("ix_resident_phone", "resident", ["district_code", "phone_index"], "phone_index IS NOT NULL")
-    op.create_index("ix_resident_names", "resident", ["name_terms"], postgresql_using="gin")
     _index("ix_resident_household", "resident", ["district_code", "household_id"])
     _index("ix_resident_merged", "resident", ["district_code", "merged_into"], "merged_into IS NOT NULL")
     _index("ix_resident_birth", "resident", ["district_code", "birth_date", "id"], living)
