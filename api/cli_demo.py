@@ -40,6 +40,7 @@ def demo() -> None:
     if not wiring.districts():
         _load_one()
     _items()
+    _registers()
     cli_desk.articles()
     _windows()
     key, asked = _open311()
@@ -79,6 +80,14 @@ def _load_one() -> None:
         cli_district.generate(seed=_SEED, households=_HOUSEHOLDS, cases=_CASES, out=folder)
         cli_district.load(folder, None, None)
     wiring.forget()
+
+
+def _registers() -> None:
+    """Give a district without departments' lists an invented register; every page says that it is for show."""
+    from api import cli_registers
+
+    for done in cli_registers.invent_once():
+        console.print(f"{done.file_name}: {done.counts.get('rows', 0):,} invented rows taken in.", markup=False)
 
 
 def _items() -> None:

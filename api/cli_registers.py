@@ -101,8 +101,8 @@ def invent(
     code = wiring.district()
     with snapshot(system(code, "registers")) as session:
         found = session.get(District, code)
-        if found is None or not found.fictional:
-            raise Invalid("Residents are invented for a fictional district only.")
+        if found is None or not (found.fictional or found.synthetic_join):
+            raise Invalid("Residents are invented only for a district whose pages say that it is for show.")
     for done in invent_once(people, seed=seed):
         _told(done)
 

@@ -17,7 +17,7 @@ from core.settings import ROOT, settings
 #: In this order; each module has `run(quick) -> list[Row]`.
 NAMES = (
     *("intake", "http", "locate", "tiles", "outbox", "clocks", "geocode", "growth", "act", "worklist"),
-    *("field", "draw", "check"),
+    *("field", "draw", "check", "registers"),
 )
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = settings().var / "bench"

@@ -453,7 +453,8 @@ def _maximised(levels: Mapping[str, Levels], u: Mapping[str, Sequence[float]]) -
 def _random_u(coded: _Coded) -> dict[str, tuple[float, ...]]:
     n = len(coded.name)
     chance = np.random.default_rng(7)
-    many = min(_RANDOM_PAIRS, n * (n - 1) // 2)
+    # A short list needs few: the usual shares stand beside what is counted.
+    many = min(_RANDOM_PAIRS, 40 * n, n * (n - 1) // 2)
     left, right = chance.integers(0, max(n, 1), (2, many)) if n else np.empty((2, 0), np.int64)
     kept = left != right
     levels = _levels(coded, left[kept], right[kept])
