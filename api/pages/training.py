@@ -23,11 +23,12 @@ from core.actor import Actor, Role, system
 from core.db import snapshot
 from core.errors import Conflict, Invalid, NotFound, WanggeError
 from core.ids import new_id
-from grid import notices, training
+from grid import duties, duty_lists, notices, training
 from grid.duties import DUTIES
 from grid.notices import AccountNotice
 from grid.training import Submission
 from grid.training_bank import Words
+from grid.training_tables import TrainingCertificate
 
 router = APIRouter(include_in_schema=False)
 
@@ -151,6 +152,7 @@ def _key(written: str) -> uuid.UUID:
 def printed(request: Request, session: Read, actor: Staff, at: Now, number: str) -> Response:
     """Show a certificate to print: the own one, or one that the office may see."""
     found = training.certificate(session, number)
+    _check_theirs(session, actor, found)
     state = "revoked" if found.revoked_at else "valid" if found.expires_at > at else "expired"
     return page(
         request,
@@ -164,10 +166,19 @@ def printed(request: Request, session: Read, actor: Staff, at: Now, number: str)
     )
 
 
+def _check_theirs(session: Session, actor: Actor, found: TrainingCertificate) -> None:
+    """Raise Forbidden or NotFound unless a certificate is the actor's own or of somebody in the office's reach."""
+    if found.account_id == actor.id:
+        return
+    area = duties.reach(session, write=False)
+    if area and all(one.id != found.account_id for one in duty_lists.people(session, area)):
+        raise NotFound("There is no such certificate.")
+
+
 @router.post("/training/certificates/{number}/revoke")
 def revoke(session: Write, actor: Staff, at: Now, number: str, form: Form) -> Response:
     """Revoke a certificate with a reason."""
-    del actor
+    _check_theirs(session, actor, training.certificate(session, number))
     training.revoke(session, number, why=form.get("why", ""), at=at)
     return go(f"/training/certificates/{number}")
 

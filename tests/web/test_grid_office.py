@@ -220,6 +220,9 @@ def test_a_worker_passes_prints_and_a_resident_checks_the_certificate(signed_in:
     office = signed_in("westoffice")
     assert f"/training/certificates/{number}" in office.get("/grid/certificates").text
     assert office.post(f"/training/certificates/{number}/revoke", data={"why": "x"}).status_code == 403
+    assert signed_in("streets").get(f"/training/certificates/{number}").status_code == 403, (
+        "a department has no workers"
+    )
     revoked = signed_in("supervisor").post(f"/training/certificates/{number}/revoke", data={"why": "代考"})
     assert revoked.status_code == 303
     assert "已吊销" in client.post("/certificates/check", data=form).text
