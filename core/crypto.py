@@ -3,7 +3,6 @@
 import hmac
 import os
 from functools import cache
-from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -53,4 +52,4 @@ def _field_key(salt: bytes | None) -> bytes:
 
 def blind_index(value: str, *, context: str) -> bytes:
     """Return 16 bytes that are equal for equal values and tell nothing without the key; for look-up by phone."""
-    return hmac.new(derived_key("index"), f"{context}\x1f{value}".encode(), sha256).digest()[:16]
+    return hmac.digest(derived_key("index"), f"{context}\x1f{value}".encode(), "sha256")[:16]

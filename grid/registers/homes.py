@@ -226,7 +226,7 @@ def empty_households(session: Session, left: set[uuid.UUID], *, told: Told) -> N
 
 def nothing(kind: str) -> Any:
     """Return what stands in an empty field of a kind."""
-    return {"flags": [], "day": None, "count": None, "ref": None}.get(kind, "")
+    return [] if kind == "flags" else None if kind in ("day", "count", "ref") else ""
 
 
 def _set(own_point: bool, plain: Mapping[str, Any], state: Any, where: Mapping[str, Any]) -> dict[str, Any]:  # noqa: FBT001

@@ -26,6 +26,8 @@ from grid.registers.templates import number_of
 ROW: Final = "register.source_row"
 #: Doubts that one row may have; the likeliest are kept.
 _MOST_DOUBTS: Final = 5
+#: The fields of a person of whom nothing is known; lists in it are never changed, only replaced.
+_EMPTY: Final = {one.name: homes.nothing(one.kind) for one in REGISTERS["resident"].fields if one.kind != "ref"}
 #: Values, address, and identity number as written.
 _Side = tuple[Mapping[str, Any], str, str]
 #: A row, its new id, and its person; None while somebody has to decide.
@@ -297,8 +299,7 @@ class _Whom:
 
 def new_person(taking: Taking) -> Person:
     """Return a person that nobody knew, empty, among the list's people."""
-    values = {one.name: homes.nothing(one.kind) for one in REGISTERS["resident"].fields if one.kind != "ref"}
-    made = Person(new_id(), b"", 1, "living", values, None, None, new=True)
+    made = Person(new_id(), b"", 1, "living", dict(_EMPTY), None, None, new=True)
     taking.people[made.id] = made
     return made
 
