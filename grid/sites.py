@@ -71,12 +71,15 @@ def site_of(session: Session, community: str) -> Site:
 
 
 def limits_of(session: Session) -> Limits:
-    """Return the limits of households of a residential cell: the district's setting `cell_households`, else S2's."""
+    """Return the limits of households of a residential cell: the district's setting `cell_households`, else S2's.
+
+    The setting is a pair of whole numbers, `[200, 500]`; anything else is none. Raises Invalid as `Limits` does.
+    """
     told = session.get(District, actor_of(session).district)
     given = (told.settings if told else {}).get("cell_households")
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(one, int) for one in given):
         return Limits()
-    return Limits(int(given[0]), int(given[1]))
+    return Limits(*given)
 
 
 def cells_of(session: Session, community: str) -> CellSet:

@@ -19,6 +19,10 @@ from grid.drawing.site import Site, Weights
 #: Narrower or smaller ground is no piece of its own: strips between carriageways, corners of junctions.
 _NARROW_M: Final = 16.0
 _SMALL_M2: Final = 600.0
+#: A strip with so many households is a row of houses, not a strip.
+_HOMES: Final = 20.0
+#: Metres of a river between two cuts across it.
+_REACH_M: Final = 150.0
 #: An estate without a polygon reaches this far beyond its points.
 _AROUND_M: Final = 10.0
 #: A boundary this near to a real line runs along it.
@@ -90,11 +94,33 @@ def atoms_of(site: Site, weights: Weights, lines: Linework | None = None, *, gra
     """
     lines = lines if lines is not None else linework(site)
     faces = _faces(site, lines, [])
-    made = _contracted(site, weights, faces)
+    # A long river in pieces, so that each goes to its own bank.
+    across = _across(site, lines, faces)
+    faces = _faces(site, lines, across) if across else faces
+    made = _contracted(site, weights, lines, faces)
     cuts = _cuts(site, weights, made, grain)
     if cuts:
-        made = _contracted(site, weights, _faces(site, lines, cuts))
+        made = _contracted(site, weights, lines, _faces(site, lines, across + cuts))
     return made
+
+
+def _across(site: Site, lines: Linework, faces: Faces) -> list[shapely.Geometry]:
+    """Return short cuts across the rivers and lakes of a community."""
+    found: list[shapely.Geometry] = []
+    none = np.zeros((0, 2))
+    for i in np.flatnonzero(_wet(site, lines, faces)).tolist():
+        parts = min(round(float(faces.outline[i]) / 2 / _REACH_M), 40)
+        if parts > 1:
+            ground = shapely.transform(faces.shape[i], site.plane.to_metres)
+            found += straight_cuts(ground, none, np.zeros(0), parts)
+    return found
+
+
+def _wet(site: Site, lines: Linework, faces: Faces) -> NDArray[np.bool_]:
+    """Return which faces are water."""
+    spots = shapely.transform(shapely.point_on_surface(faces.shape), site.plane.to_metres)
+    wet: NDArray[np.bool_] = first_hit(lines.wet, spots) >= 0
+    return wet
 
 
 def _cuts(site: Site, weights: Weights, made: Atoms, grain: int) -> list[shapely.Geometry]:
@@ -249,13 +275,13 @@ class _Union:
         return np.unique(roots, return_inverse=True)[1].astype(np.intp).ravel()
 
 
-def _contracted(site: Site, weights: Weights, faces: Faces) -> Atoms:
+def _contracted(site: Site, weights: Weights, lines: Linework, faces: Faces) -> Atoms:
     """Return the atoms of faces: estates, groups of places, strips and islands are one with what they belong to."""
     sets = _Union(len(faces.shape))
     face = _face_of(site, faces) if len(site.points) else np.zeros(0, dtype=np.intp)
     load = sums(face, site.loads(weights), len(faces.shape))
     estate = _estates_joined(site, weights, faces, sets)
-    _strips_joined(faces, sets, estate, load)
+    _strips_joined(faces, sets, estate, load, _wet(site, lines, faces))
     if weights.estates > 0:
         _groups_joined(site, faces, sets, face, load)
     _islands_joined(site, faces, sets, load)
@@ -276,10 +302,16 @@ def _estates_joined(site: Site, weights: Weights, faces: Faces, sets: _Union) ->
     return estate
 
 
-def _strips_joined(faces: Faces, sets: _Union, estate: NDArray[np.intp], load: NDArray[np.float64]) -> None:
-    """Give ground that is too narrow or too small to the neighbour behind the longest and weakest boundary."""
+def _strips_joined(
+    faces: Faces, sets: _Union, estate: NDArray[np.intp], load: NDArray[np.float64], wet: NDArray[np.bool_]
+) -> None:
+    """Give ground that is too narrow or too small to the neighbour behind the longest and weakest boundary.
+
+    Water without homes goes to the bank that it shares most with.
+    """
+    wet = wet & (load < _HOMES)
     width = 2 * faces.area / np.maximum(faces.outline, 1e-9)
-    slight = ((width < _NARROW_M) & (load < 20)) | (faces.area < _SMALL_M2)
+    slight = ((width < _NARROW_M) & (load < _HOMES)) | (faces.area < _SMALL_M2) | wet
     inner = faces.other >= 0
     one, other = faces.one[inner], faces.other[inner]
     pull = faces.length[inner] * (1.25 - faces.strength[inner])
@@ -292,6 +324,8 @@ def _strips_joined(faces: Faces, sets: _Union, estate: NDArray[np.intp], load: N
         if not slight[i] or estate[i] >= 0:
             continue
         near = {j: worth for j, worth in touching.get(i, {}).items() if sets.find(j) != sets.find(i)}
+        if wet[i] and any(not wet[j] for j in near):
+            near = {j: worth for j, worth in near.items() if not wet[j]}
         if near:
             sets.join(i, max(near, key=lambda j: (near[j], -j)))
 

@@ -37,6 +37,8 @@ class Linework:
     strength: NDArray[np.float64]
     #: `(k,)` estates as polygons, cut at the border, none on another.
     estates: NDArray[Any]
+    #: `(w,)` rivers and lakes as polygons, cut at the border: nobody's ground, so that a bank goes to either side.
+    wet: NDArray[Any]
 
 
 def linework(site: Site) -> Linework:
@@ -53,8 +55,16 @@ def linework(site: Site) -> Linework:
     inner = _outside(roads[kept], estates)
     lines = np.concatenate((inner, water, walls))
     draw = np.concatenate((lines, _led_on(lines, inner, shapely.boundary(shape), shape)))
-    real = np.concatenate((roads, water, walls))
-    return Linework(draw, real, np.concatenate((worth, water_worth, np.full(len(walls), WALL))), estates)
+    wet = _wet(_flat(site, site.water), shape)
+    real = np.concatenate((roads, water, walls, wet))
+    good = np.concatenate((worth, water_worth, np.full(len(walls), WALL), np.full(len(wet), WATER)))
+    return Linework(draw, real, good, estates, wet)
+
+
+def _wet(water: NDArray[Any], shape: shapely.Geometry) -> NDArray[Any]:
+    broad = water[shapely.get_dimensions(water) == 2] if len(water) else water
+    parts: NDArray[Any] = shapely.get_parts(shapely.intersection(broad, shape))
+    return np.asarray(parts[shapely.get_dimensions(parts) == 2], dtype=object)
 
 
 def _flat(site: Site, lines: NDArray[Any]) -> NDArray[Any]:

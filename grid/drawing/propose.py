@@ -17,6 +17,7 @@ from grid.drawing.linework import Linework, linework
 from grid.drawing.measure import Figures, figures, kinds_of
 from grid.drawing.partition import partition
 from grid.drawing.site import Site, Weights
+from grid.relay import relay
 from grid.words import N_
 
 #: How often each way is begun, and how often the best is shaken: the more cells, the more.
@@ -79,11 +80,12 @@ def _drawn(site: Site, weights: Weights, lines: Linework, seed: int) -> list[NDA
     shakes = min(_SHAKES + _SHAKES * (int(label.max()) + 1) // 6, _MOST_SHAKES)
     label, _ = partition(atoms, site, weights, seed=seed * 1000 + 999, start=label, shakes=shakes)
     plain = divided(site, weights)
-    return [atoms.merged(label)] if plain is None else [atoms.merged(label), plain]
+    ours = _ordered(site, atoms.merged(label))
+    return [ours] if plain is None else [ours, plain]
 
 
 def divided(site: Site, weights: Weights, *, count: int | None = None) -> NDArray[Any] | None:
-    """Return the plain split by straight lines that knows no road, laid on the grid; None where it fails.
+    """Return the plain split by straight lines that knows no road, exact and in order; None where it fails.
 
     count: as many cells as the load asks for by default.
     """
@@ -95,14 +97,13 @@ def divided(site: Site, weights: Weights, *, count: int | None = None) -> NDArra
     tiling = derive.lay(
         np.array([site.shape], dtype=object), {0: site.shape}, [0], [(0, part) for part in parts if not part.is_empty]
     )
-    return tiling.cells if len(tiling.cells) else None
+    return _ordered(site, tiling.cells) if len(tiling.cells) else None
 
 
 def _numbered(site: Site, weights: Weights, shapes: NDArray[Any], lines: Linework) -> Proposal:
-    """Return the cells in the order of their numbers (S2), with kinds, households and notes."""
+    """Return cells that are in order with their numbers, kinds, households and notes."""
     if len(shapes) > _MOST_CELLS:
         raise Invalid("The community would need {count} cells; its codes have room for 999.", count=len(shapes))
-    shapes = shapes[derive.number(shapes)]
     home = derive.first_hit(shapes, shapely.points(site.points)) if len(site.points) else np.zeros(0, dtype=np.intp)
     told = figures(shapes, site, weights, lines=lines)
     cells = CellSet(
@@ -113,6 +114,19 @@ def _numbered(site: Site, weights: Weights, shapes: NDArray[Any], lines: Linewor
         households=[cell.households for cell in told.cells],
     )
     return Proposal(cells, told, tuple(_notes(site, weights, cells, told, lines)))
+
+
+def _ordered(site: Site, shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return the cells in the order of their numbers (S2), laid down on the community's own boundary exactly.
+
+    A home on a boundary belongs to the lower number, so that figures depend on the order.
+    They were drawn on a grid of a centimetre: where a boundary ends on the community's border, its corner was moved off
+    the border by some millimetres, which over a kilometre are square metres that would belong to nobody.
+    """
+    laid = relay(site.shape, shapes)
+    if not laid.faults and all(shape is not None for shape in laid.geom):
+        shapes = np.asarray(shapely.normalize(laid.geom), dtype=object)
+    return shapes[derive.number(shapes)]
 
 
 def _notes(site: Site, weights: Weights, cells: CellSet, told: Figures, lines: Linework) -> list[Note]:

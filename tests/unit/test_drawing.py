@@ -57,10 +57,10 @@ def assert_covers(made, place):
     assert shapely.coverage_is_valid(cells)
     total, union = shapely.area(cells).sum(), shapely.union_all(cells)
     assert total == pytest.approx(shapely.area(union), rel=1e-11)
-    # New corners on the community's border are rounded to a centimetre.
+    # New corners on the community's border are rounded to a tenth of a millimetre.
     gap = shapely.transform(shapely.symmetric_difference(union, place.shape), PLANE.to_metres)
     rim = shapely.transform(place.shape, PLANE.to_metres)
-    assert shapely.area(gap) <= 0.01 * shapely.length(rim)
+    assert shapely.area(gap) <= 0.0002 * shapely.length(rim)
     assert made.figures.uncovered_m2 == 0
     assert sum(made.cells.households) == made.figures.households == round(place.households.sum())
 
@@ -204,6 +204,28 @@ def test_a_river_is_no_cell_of_its_own_and_no_cell_lies_on_both_banks():
     assert not set(north.tolist()) & set(south.tolist())
 
 
+def test_a_broad_river_is_shared_by_its_banks():
+    river = shapely.LineString([(-50, 420), (500, 450), (1250, 480)]).buffer(35, cap_style="flat")
+    homes = [
+        one for one in lattice(0, 0, 1200, 900, households=14) if not river.buffer(5).contains(shapely.Point(one[:2]))
+    ]
+    place = site(TOWN, roads=[[(x, -9), (x, 909)] for x in (200, 400, 600, 800, 1000)][::2], homes=homes)
+    place.water = np.array([degrees(river)], dtype=object)
+    made = propose(place)
+    assert_covers(made, place)
+    banks = [
+        set(
+            first_hit(
+                made.cells.geom, shapely.points(PLANE.to_degrees(np.array(lattice(0, y, 1200, y + 60))[:, :2]))
+            ).tolist()
+        )
+        for y in (600, 150)
+    ]
+    assert not banks[0] & banks[1]
+    assert made.figures.on_lines > 0.6
+    assert min(cell.compactness for cell in made.figures.cells) > 0.3
+
+
 def test_homes_and_works_are_kept_apart():
     homes = lattice(0, 0, 600, 900, households=20)
     works = [(float(x), float(y), 0.0) for x, y, _ in lattice(600, 0, 1200, 900, step=40)]
@@ -295,7 +317,7 @@ def places(draw):
     return site(shapely.Polygon(ring), roads=roads, homes=homes, estates=estates)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(place=places())
 def test_any_community_is_covered_exactly_with_whole_cells_and_no_worse_than_by_the_plain_split(place):
     weights = Weights()
@@ -304,5 +326,5 @@ def test_any_community_is_covered_exactly_with_whole_cells_and_no_worse_than_by_
     assert all(cell.parts == 1 for cell in made.figures.cells)
     assert cut_estates(made, place) == []
     plain = divided(place, weights)
-    assert made.figures.objective <= objective(plain, place, weights) + 1e-9
+    assert made.figures.objective <= objective(plain, place, weights) + 1e-6
     assert made.figures.objective == pytest.approx(objective(made.cells, place, weights))

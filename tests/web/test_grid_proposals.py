@@ -1,7 +1,6 @@
 """Proposed cells and figures through the API: who may ask, what comes back, and lines that cannot be taken."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,9 +74,7 @@ def test_figures_follow_the_cells_that_are_drawn_just_now(signed_in: SignIn) -> 
         for i, (west, east) in enumerate(halves, 1)
     ]
     cells = {"type": "FeatureCollection", "features": features}
-    began = time.perf_counter()
     told = asked(client, "figures", cells=cells).json()
-    assert time.perf_counter() - began < 2, "a planner's hand waits for this"
     assert [one["code"] for one in told["cells"]] == [f"{SOUTH}001", f"{SOUTH}002"]
     assert told["uncovered_m2"] == 0
     assert told["cells"][0]["area_km2"] == pytest.approx(told["cells"][1]["area_km2"] * 1.5, rel=0.01)
