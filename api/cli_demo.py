@@ -204,14 +204,6 @@ def _workers() -> None:
     walked = rounds.play(wiring.rulebook(), at=wiring.now())
     if walked.runs:
         console.print(f"{walked.runs} invented patrols and {walked.visits} visits of the grid worker; see /field.")
-    if wiring.rulebook().fictional:
-        # A real district's registers stay empty: invented people belong into invented houses.
-        from api import cli_registers
-
-        taken = cli_registers.invent_once()
-        if taken:
-            people = sum(one.done for one in taken)
-            console.print(f"{people:,} rows of invented departments' lists in the registers; see /registers.")
 
 
 def _play_once() -> None:
