@@ -107,7 +107,9 @@ function names(pen, found, { scaled, z, sharp }) {
     pen.font = `${size * sharp}px ${token("font")}`;
     const wide = pen.measureText(words).width;
     const box = [x - wide / 2, y - size * sharp, x + wide / 2, y + 4];
-    if (taken.some((one) => one[0] < box[2] && box[0] < one[2] && one[1] < box[3] && box[1] < one[3])) return;
+    // A name over the edge of a tile would be cut off.
+    if (box[0] < 0 || box[1] < 0 || box[2] > pen.canvas.width || box[3] > pen.canvas.height) return false;
+    if (taken.some((one) => one[0] < box[2] && box[0] < one[2] && one[1] < box[3] && box[1] < one[3])) return false;
     taken.push(box);
     pen.textAlign = "center";
     pen.lineWidth = 3 * sharp;
@@ -115,13 +117,18 @@ function names(pen, found, { scaled, z, sharp }) {
     pen.strokeText(words, x, y);
     pen.fillStyle = colour;
     pen.fillText(words, x, y);
+    return true;
   };
-  const middle = (layer, one) => scaled(layer)(one.lines[0][Math.floor(one.lines[0].length / 2)]);
+  const spots = (layer, one) => {
+    const line = one.lines[0].map(scaled(layer));
+    const between = line.slice(1).flatMap(([x, y], i) => [0.5, 0.25, 0.75].map((share) => [line[i][0] + (x - line[i][0]) * share, line[i][1] + (y - line[i][1]) * share]));
+    return [...between, line[0]];
+  };
   for (const [name, tag, from, size] of [["places", "name", 15, 12], ["roads", "name", 14, 11], ["estates", "name", 15, 12], ["addresses", "house_no", 18, 11]]) {
     const layer = found[name];
     if (z < from) continue;
     for (const one of layer?.features ?? []) {
-      if (one.tags[tag] && one.lines[0]?.length) write(String(one.tags[tag]), middle(layer, one), size, token(name === "places" ? "text" : "muted"));
+      if (one.tags[tag] && one.lines[0]?.length) spots(layer, one).some((at) => write(String(one.tags[tag]), at, size, token(name === "places" ? "text" : "muted")));
     }
   }
 }
