@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The numbers that a district may change (`settings.grid`); the defaults are those of S2 and of this program."""
+    """The numbers that a district may change; the defaults are those of S2 and of this program."""
 
     #: A gap or overlap that is nowhere wider is shown and does not refuse.
     tolerance_m: float = 0.5

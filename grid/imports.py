@@ -29,6 +29,7 @@ from grid.findings import Finding, Known, Rules, Told
 from grid.ground import USES
 from grid.imports_tables import GridImport, ImportedCell, ImportFinding
 from grid.mending import AGAIN, Fix, apply
+from grid.sites import limits_of
 
 #: Drafts in a list, findings on a page, proposals accepted at once.
 MOST_LISTED: Final = 50
@@ -124,15 +125,15 @@ def _uses(paths: Sequence[str]) -> NDArray[np.intp]:
 
 
 def rules(session: Session, options: Options) -> Rules:
-    """Return the rules of a check: the district's own (`settings.grid`), with a person's widths."""
-    sql = "SELECT coalesce(d.settings->'grid', '{}'::jsonb) AS own FROM district d WHERE d.district_code = :d"
-    own = rows(session, sql, d=actor_of(session).district)[0]["own"]
-    least, most = own.get("households") or Rules().households
+    """Return the rules of a check: the district's own (`cell_code`, `cell_households`), with a person's widths."""
+    sql = "SELECT d.settings->'cell_code' AS code FROM district d WHERE d.district_code = :d"
+    pattern = rows(session, sql, d=actor_of(session).district)[0]["code"]
+    limits = limits_of(session)
     return Rules(
         tolerance_m=options.tolerance_m,
         snap_m=options.snap_m,
-        households=(int(least), int(most)),
-        pattern=str(own.get("cell_code") or Rules().pattern),
+        households=(limits.fewest, limits.most),
+        pattern=pattern if isinstance(pattern, str) else Rules().pattern,
         whole=options.whole,
     )
 

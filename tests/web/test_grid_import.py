@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 import shapely
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from api import wiring
 from core.datums import from_cgcs2000
 from core.db import snapshot, transaction
+from core.errors import Invalid
 from grid import changes
 from tests import tiny
 from tests.builders import program
@@ -298,3 +300,43 @@ def test_an_export_is_of_what_the_person_may_see(signed_in, client):
     assert signed_in("official").get("/grid/export?what=accounts").status_code == 404
     assert signed_in("official").get("/grid/export?form=dwg").status_code == 404
     assert signed_in("citizen").get("/grid/export").status_code == 403
+
+
+def command(*words):
+    from api import cli, cli_grid_files  # noqa: F401  declares the commands
+
+    return CliRunner().invoke(cli.app, ["grid", *map(str, words)])
+
+
+def test_the_command_line_checks_keeps_and_exports(district, tmp_path):
+    file = tmp_path / "cells.gpkg"
+    assert command("export", file, "--what", "cells", "--what", "communities").exit_code == 0
+    asks = command("check", file)
+    assert isinstance(asks.exception, Invalid)
+    assert command("check", file, "--layer", "cells").exit_code == 0
+    broken = tmp_path / "broken.geojson"
+    broken.write_text(json.dumps({"type": "FeatureCollection", "features": bent(told(tiny.DISTRICT), 0, -3)}))
+    found = command("check", broken, "--datum", "CGCS2000", "--language", "en")
+    assert found.exit_code == 1
+    assert "belong to no cell" in found.output
+    kept = command("import", broken, "--datum", "CGCS2000", "--snap-all")
+    assert kept.exit_code == 0, kept.output
+    path = re.search(r"/grid/import/[0-9a-f-]{36}", kept.output)[0]
+    assert rules(path) == []
+    assert stored(path)["created_by"] is None
+    assert isinstance(command("export", tmp_path / "cells.dwg").exception, Invalid)
+
+
+def test_the_districts_own_pattern_and_limits_are_kept(signed_in):
+    def put(own):
+        with transaction(program(tiny.DISTRICT)) as session:
+            sql = "UPDATE district SET settings = settings - 'cell_code' - 'cell_households' || CAST(:own AS jsonb) WHERE district_code = :d"
+            session.execute(text(sql), {"d": tiny.DISTRICT, "own": json.dumps(own)})
+
+    put({"cell_code": r"\d{12}W\d{2}", "cell_households": [100, 250]})
+    try:
+        path = taken(signed_in("supervisor"), told(tiny.DISTRICT))
+        assert rules(path) == ["code"] * 8
+        assert "100 至 250" in signed_in("supervisor").get(f"{path}?rule=households").text
+    finally:
+        put({})
