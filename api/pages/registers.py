@@ -429,7 +429,9 @@ def _told_of(register: Register, grant: Grant, event: Event) -> list[tuple[str, 
         words = []
         for value in (event.was.get(field.name), event.set[field.name]):
             if field.kind == "flags":
-                words.append("、".join(i18n.say(field.choices[one]) for one in value or () if one in field.choices))
+                words.append(
+                    i18n.say(", ").join(i18n.say(field.choices[one]) for one in value or () if one in field.choices)
+                )
             elif value in ("", None):
                 words.append("")
             elif field.mask:

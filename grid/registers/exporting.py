@@ -121,5 +121,5 @@ def _words(line: Line, name: str, register: Register, say: Callable[[str], str])
         return ""
     value: Any = shown.value
     if field.kind == "flags":
-        return "、".join(say(field.choices[one]) for one in value if one in field.choices)
+        return say(", ").join(say(field.choices[one]) for one in value if one in field.choices)
     return say(field.choices[value]) if field.choices and value in field.choices else str(value)
