@@ -20,6 +20,7 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 from grid.registers import events, sealing
 from grid.registers.fields import REGISTERS
+from grid.registers.forgetting import forget
 from grid.registers.models import LegalHold
 from grid.registers.permissions import keep_setting, settings
 from grid.registers.record import log
@@ -149,6 +150,7 @@ def erase(session: Session, register: str, *, before: datetime, at: datetime, as
         return 0
     ids = {"d": values["d"], "ids": chosen}
     session.execute(text("DELETE FROM register_slip WHERE district_code = :d AND subject_id = ANY (:ids)"), ids)
+    forget(session, chosen)
     gone = session.execute(
         text(f"DELETE FROM {register} WHERE district_code = :d AND id = ANY (:ids) RETURNING id"),  # noqa: S608
         ids,

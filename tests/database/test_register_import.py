@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -18,6 +19,7 @@ from core.db import rows, snapshot, transaction
 from core.errors import Forbidden, Invalid
 from core.settings import ROOT
 from grid.registers import conflicts, doubts, events, importing, permissions, templates
+from grid.registers.forgetting import forget
 from grid.registers.importing import Progress, Wanted
 from grid.registers.list_models import FieldConflict, LinkDoubt, RegisterList, SourceRow
 from grid.registers.models import Resident
@@ -56,7 +58,7 @@ def give(*given: tuple[str, ...], source: str = "police", **wanted: bool) -> Pro
     return lists.give("residents", given, source, clock=clock, **wanted)
 
 
-def people() -> list[dict[str, object]]:
+def people() -> list[dict[str, Any]]:
     with snapshot(system(tiny.DISTRICT, "tests")) as session:
         found = session.scalars(select(Resident).where(Resident.state != "merged").order_by(Resident.id))
         return [events.values(one) | {"id": one.id, "cell": one.cell_code} for one in found]
@@ -422,6 +424,20 @@ def test_a_list_that_waits_is_cancelled_at_once() -> None:
         importing.cancel(session, key, at=clock())
     assert importing.work(tiny.DISTRICT, clock=clock) is None
     assert people() == []
+
+
+def test_who_is_erased_is_erased_from_what_departments_said() -> None:
+    doubted()
+    give(resident("王小明", "2015-03-03", "203", id_number=number("2015-03-03", 11)), source="civil_affairs")
+    (one,) = people()
+    with transaction(system(tiny.DISTRICT, "tests")) as session:
+        forget(session, [one["id"]])
+    with snapshot(system(tiny.DISTRICT, "tests")) as session:
+        assert [
+            row.subject_id for row in session.scalars(select(SourceRow).where(SourceRow.register == "resident"))
+        ] == [None]
+        assert session.scalars(select(LinkDoubt.id)).all() == []
+        assert session.scalars(select(FieldConflict.id)).all() == []
 
 
 def test_nothing_personal_stands_in_clear() -> None:
