@@ -45,7 +45,7 @@ PEOPLE: dict[str | None, tuple[str, ...]] = {
         *("/weibo", "/deliveries", "/deliveries/open311"),
     ),
     "gridwest": ("/patrol", "/window", "/", "/map", "/cases"),
-    "admin": ("/",),
+    "admin": ("/", "/grid/editor", "/grid/changes", "/grid/history"),
     "westoffice": (
         "/grid",
         "/training",
