@@ -80,7 +80,7 @@ def _drawn(site: Site, weights: Weights, lines: Linework, seed: int) -> list[NDA
     shakes = min(_SHAKES + _SHAKES * (int(label.max()) + 1) // 6, _MOST_SHAKES)
     label, _ = partition(atoms, site, weights, seed=seed * 1000 + 999, start=label, shakes=shakes)
     plain = divided(site, weights)
-    ours = _ordered(site, atoms.merged(label))
+    ours = _ordered(atoms.merged(label))
     return [ours] if plain is None else [ours, plain]
 
 
@@ -94,10 +94,9 @@ def divided(site: Site, weights: Weights, *, count: int | None = None) -> NDArra
     # One point for each ten households, so that the split balances them as well as it can.
     repeated = np.repeat(site.points, np.ceil(site.loads(weights) / 10).astype(np.intp), axis=0)
     parts = derive.parts(site.shape, repeated, site.plane, count=count)
-    tiling = derive.lay(
-        np.array([site.shape], dtype=object), {0: site.shape}, [0], [(0, part) for part in parts if not part.is_empty]
-    )
-    return _ordered(site, tiling.cells) if len(tiling.cells) else None
+    laid = relay(site.shape, np.array([part for part in parts if not part.is_empty], dtype=object))
+    there = np.array([shape is not None for shape in laid.geom], dtype=bool)
+    return _ordered(laid.geom) if there.all() and not laid.faults else None
 
 
 def _numbered(site: Site, weights: Weights, shapes: NDArray[Any], lines: Linework) -> Proposal:
@@ -116,17 +115,10 @@ def _numbered(site: Site, weights: Weights, shapes: NDArray[Any], lines: Linewor
     return Proposal(cells, told, tuple(_notes(site, weights, cells, told, lines)))
 
 
-def _ordered(site: Site, shapes: NDArray[Any]) -> NDArray[Any]:
-    """Return the cells in the order of their numbers (S2), laid down on the community's own boundary exactly.
-
-    A home on a boundary belongs to the lower number, so that figures depend on the order.
-    They were drawn on a grid of a centimetre: where a boundary ends on the community's border, its corner was moved off
-    the border by some millimetres, which over a kilometre are square metres that would belong to nobody.
-    """
-    laid = relay(site.shape, shapes)
-    if not laid.faults and all(shape is not None for shape in laid.geom):
-        shapes = np.asarray(shapely.normalize(laid.geom), dtype=object)
-    return shapes[derive.number(shapes)]
+def _ordered(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return cells in the order of their numbers (S2). A home on a boundary belongs to the lower one."""
+    whole = np.asarray(shapely.normalize(shapes), dtype=object)
+    return whole[derive.number(whole)]
 
 
 def _notes(site: Site, weights: Weights, cells: CellSet, told: Figures, lines: Linework) -> list[Note]:
