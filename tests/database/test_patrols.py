@@ -50,7 +50,7 @@ def street(session: Session, key: str, metres: list[tuple[float, float]], name: 
 def walk(begin: datetime, *, length: int = 120, y: float = 100.0, x: float = 20.0, mock: bool = False) -> Track:
     """Return a walk eastwards of 6 m in 5 s."""
     metres = np.column_stack((x + np.arange(length) * 6.0, np.full(length, y)))
-    at_s = begin.timestamp() + np.arange(length) * 5.0
+    at_s = (begin.timestamp() + np.arange(length) * 5.0).astype(np.float64)
     return Track(PLANE.to_degrees(metres), np.full(length, 8.0), at_s, np.full(length, mock))
 
 
