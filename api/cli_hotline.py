@@ -103,7 +103,9 @@ def _models(versions: "list[Version]") -> None:
 
 @app.command()
 def evaluate(
-    parts: Annotated[list[str] | None, typer.Argument(help="places, matters, twins, hot, linkage; all without one.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="places, matters, twins, hot, linkage; all without one.")
+    ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="A sample of each data set, for a first look.")] = False,
     failures: Annotated[int, typer.Option(help="Show so many ids of what went wrong, for each figure.")] = 0,

@@ -52,7 +52,7 @@ def read_photo(given: bytes, *, most: int = PHOTO_LIMIT, heic: bool = False) -> 
     """
     if len(given) > most:
         raise TooLarge("A photo may have at most {n} MB.", field="photo", n=most // 2**20)
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if heic and given[4:8] == b"ftyp":
         _let_heic_in()
         formats = ("HEIF",)

@@ -52,7 +52,11 @@ def settle(shapes: NDArray[Any], claimed: Sequence[str], known: Known) -> list[s
     polygons = np.array([known.communities[code] for code in codes], dtype=object)
     lies = list(claimed)
     there = np.array([shape is not None for shape in shapes], dtype=bool)
-    asked = [i for i in np.flatnonzero(there) if not (claimed[i] in known.communities and not _has(known, claimed[i]))]
+    asked = [
+        i
+        for i in np.flatnonzero(there).tolist()
+        if not (claimed[i] in known.communities and not _has(known, claimed[i]))
+    ]
     if not codes or not asked:
         return lies
     at = {code: k for k, code in enumerate(codes)}

@@ -4,6 +4,8 @@ Revision ID: 0022
 Revises: 0021
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from geoalchemy2 import Geometry
@@ -22,7 +24,7 @@ _OFFICE = f"{ROLE} IN ('system', 'admin', 'supervisor')"
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 
 
-def _part(name: str, *columns: sa.Column) -> None:
+def _part(name: str, *columns: sa.Column[Any] | sa.CheckConstraint) -> None:
     op.create_table(
         name,
         sa.Column("district_code", sa.String(), nullable=False),

@@ -4,6 +4,8 @@ Revision ID: 0025
 Revises: 0024
 """
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -55,7 +57,7 @@ def _district() -> sa.Column[str]:
     return sa.Column("district_code", sa.String(), nullable=False)
 
 
-def _uuid(name: str, *, nullable: bool = False) -> sa.Column[sa.Uuid[str]]:
+def _uuid(name: str, *, nullable: bool = False) -> sa.Column[uuid.UUID]:
     return sa.Column(name, sa.Uuid(), nullable=nullable)
 
 

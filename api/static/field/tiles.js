@@ -1,4 +1,4 @@
-// Reads the offline map: PMTiles version 3 (https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md) from bytes on
+// Reads the offline map: PMTiles version 3 (github.com/protomaps/PMTiles, spec/v3) from bytes on
 // the phone, and Mapbox Vector Tiles 2.1 in them. Draws nothing.
 const read = new TextDecoder();
 
