@@ -72,10 +72,10 @@ async function beside(row) {
   const values = Object.entries(one.fields).filter(([name]) => name !== "action");
   const offered = theirs?.steps?.some((step) => step.action === one.fields.action);
   return h("div", { class: "beside" },
-    h("div", { class: "card" }, h("h3", {}, t("Now, on the server")), theirs
+    h("div", { class: "card" }, h("h2", {}, t("Now, on the server")), theirs
       ? [h("p", {}, h("span", { class: "tag" }, theirs.state_label)), log ? h("p", { class: "said" }, [log.action, log.by, log.text].filter(Boolean).join(" · ")) : ""]
       : h("p", {}, t("It is no longer with you."))),
-    h("div", { class: "card" }, h("h3", {}, t("Mine")), values.map(([, value]) => h("p", { class: "said" }, String(value))), await pictures(one)),
+    h("div", { class: "card" }, h("h2", {}, t("Mine")), values.map(([, value]) => h("p", { class: "said" }, String(value))), await pictures(one)),
     h("div", { class: "pair" },
       theirs && (offered || one.kind !== "step") ? button(t("Keep mine on top"), () => again(row, { base_version: theirs.version, of: null }), { class: "primary" }) : "",
       theirs ? link(t("Open it as it is now"), `#/task/${theirs.id}`) : "",

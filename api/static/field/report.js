@@ -114,6 +114,7 @@ function pin({ map, L }, located) {
     if (!marker) {
       const drawn = L.divIcon({ className: "pin", html: icon("pin").outerHTML, iconSize: [48, 48], iconAnchor: [24, 44] });
       marker = L.marker([at.lat, at.lng], { draggable: true, icon: drawn, alt: t("Where it is"), keyboard: true }).addTo(map);
+      marker.getElement().setAttribute("aria-label", t("Where it is"));
       marker.on("dragend", () => {
         const { lng, lat } = marker.getLatLng();
         located({ lng, lat, at: new Date().toISOString() }, { moved: true });
