@@ -99,7 +99,8 @@ function select(field, id, { value = "", categories }) {
 
 function radios(choices, id, value) {
   const node = h("div", { class: "choices" }, choices.map((one) =>
-    h("label", {}, h("input", { type: "radio", name: id, value: one.code, checked: one.code === value }), one.words)));
+    // Names that the district gave stay in its language.
+    h("label", one.lang ? { lang: one.lang } : {}, h("input", { type: "radio", name: id, value: one.code, checked: one.code === value }), one.words)));
   return { node, group: true, value: () => node.querySelector("input:checked")?.value ?? "" };
 }
 

@@ -98,7 +98,7 @@ export async function showDoor(main, [code]) {
     { name: "id_number", kind: "text", label: t("ID number"), needed: true, most: 18 },
     { name: "phone", kind: "text", label: t("Phone"), needed: true, most: 20 },
   ]);
-  const ends = form(item.pick_ups?.length ? [{ name: "pickup", kind: "choice", label: t("Where to fetch the result"), needed: false, choices: item.pick_ups.map((one) => ({ code: one.code, words: one.name })) }] : []);
+  const ends = form(item.pick_ups?.length ? [{ name: "pickup", kind: "choice", label: t("Where to fetch the result"), needed: false, choices: item.pick_ups.map((one) => ({ code: one.code, words: one.name, lang: "zh-Hans" })) }] : []);
   const consent = h("input", { type: "checkbox" });
   const wrong = h("p", { class: "error", role: "alert" });
   main.append(h("form", { novalidate: true, submit: async (event) => {
