@@ -427,7 +427,8 @@ def test_roads_and_estates_are_kept_and_go_with_their_file(folder):
         "water": 0,
     }
     assert done.counts["roads"].taken > 20
-    assert {"primary", "secondary", "residential"} <= set(found.rank)
+    # So small a district is one community high: nothing between its main road and its streets.
+    assert {"primary", "tertiary", "residential"} <= set(found.rank)
     manifest = yaml.safe_load((folder / "district.yaml").read_text("utf-8"))
     del manifest["files"]["estates"]
     (folder / "estates.geojson").unlink()
