@@ -39,6 +39,10 @@ SHOTS: Final = (
     ("sink", "admin", DESKTOP, "/sink"),
     ("kiosk", "", KIOSK, "/kiosk"),
     ("patrol-phone", "grid", PHONE, "/patrol"),
+    ("grid", "town", DESKTOP, "/grid"),
+    ("grid-editor", "supervisor", DESKTOP, "/grid/editor"),
+    ("conflicts", "admin", DESKTOP, "/registers/conflicts"),
+    ("field-phone", "grid", PHONE, "/field"),
 )
 
 
@@ -65,6 +69,8 @@ def main() -> int:
                 _sign_in(page, base, login, password)
             # A page with a live stream is never idle.
             page.goto(base + path)
+            if name == "grid-editor":
+                page.locator('main a[href*="community="]').first.click()
             page.wait_for_timeout(2500)
             _keep(page, name)
             if name == "desk":
