@@ -131,7 +131,7 @@ function frame() {
     : h("a", { href: `#/${name}`, "data-way": name }, icon(name), h("span", {}, word), name === "outbox" ? h("b", { class: "badge", hidden: true }) : ""))));
   document.getElementById("ways").setAttribute("aria-label", t("Main navigation"));
   const about = document.querySelector("[data-fictional]");
-  if (about) about.textContent = t("Fictional sample district");
+  if (about) about.textContent = about.dataset.fictional === "all" ? t("Fictional sample district") : t("Demonstration data, joined artificially");
   line();
 }
 
